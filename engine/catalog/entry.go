@@ -1,12 +1,23 @@
-// Package catalog is what a directory holds and where each file's bytes lie:
-// the tables of a dataset, its header, and the checks that make them safe to
-// believe.
 package catalog
 
 import "github.com/floefs/floe/merkle"
 
 // RootNumber is the number of a dataset's top directory.
 const RootNumber = 1
+
+// Limits of version 1. What lies beyond them is refused by readers, so
+// publishers must not write it.
+const (
+	MaxEntries = 1 << 62           // entries of a dataset
+	MaxSize    = 1<<63 - 1<<12 - 1 // bytes of a file
+	MaxName    = 255               // bytes of a name
+	MaxTarget  = 4095              // bytes of a symlink's target
+	MaxMode    = 0o777
+	MaxTime    = 1 << 40  // seconds before or after 1970 of a modification time
+	MaxInline  = 1 << 10  // bytes of an encoded list kept in the entry
+	MaxHoles   = 4 << 20  // bytes of an encoded list of holes
+	MaxXattrs  = 64 << 10 // bytes of an encoded list of xattrs
+)
 
 // Type is what an entry is.
 type Type uint8
@@ -33,7 +44,8 @@ type Entry struct {
 
 	// Size, Root and At name the content tree of a file or a directory's
 	// table: bytes, root hash, position in the dataset's address space (a
-	// multiple of merkle.Align). A symlink has only Target.
+	// multiple of merkle.Align). Without bytes the root is merkle.EmptyRoot
+	// and the position 0. A symlink has only Target.
 	Size   int64
 	Root   merkle.Hash
 	At     int64
@@ -43,14 +55,14 @@ type Entry struct {
 	Holes Holes       // files
 
 	// First is the number of the first link of a hard-link group and Links
-	// their count; a file without other links is its own first of one.
+	// their count; an entry without other links is its own first of one.
 	First uint64
 	Links uint32
 
 	Xattrs Xattrs
 
-	// Totals below a directory, itself not counted. Its numbers are the
-	// interval [Number, Number+Entries].
+	// Totals below a directory, itself not counted; a file with several
+	// links counts once for each. Its numbers are [Number, Number+Entries].
 	Entries, Files uint64
 	Bytes          uint64
 }
