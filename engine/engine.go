@@ -1,0 +1,126 @@
+// Package engine reads datasets: every byte it returns has been proven.
+//
+// A dataset is named by the Walrus blob id of its header blob. From that id
+// everything else is proven: the header by sliver hashes, the top directory's
+// table by the root in the header, every further directory, file and byte by
+// BLAKE3 content trees (package merkle). Where bytes come from does not
+// matter: nodes, the network and the disk cache may withhold, never alter.
+//
+// Reading a file of a dataset from a Go program:
+//
+//	store, err := dir.Open("/data/floe", false)
+//	...
+//	eng := engine.New(blob.Local(store), nil, nil)
+//	defer eng.Close()
+//	ds, err := eng.Open(ctx, id)
+//	...
+//	data, err := fs.ReadFile(ds.FS(ctx), "train/0001.parquet")
+//
+// The example in this package's tests is that program, whole.
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/floefs/floe/engine/walrus"
+	"github.com/floefs/floe/merkle"
+)
+
+// Blobs is where a dataset's bytes lie. Nothing that returns a []byte is
+// trusted. Methods may be called concurrently.
+type Blobs interface {
+	// Metadata returns a blob's metadata, proven against its id.
+	Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error)
+
+	// Sliver returns a primary sliver, proven against the metadata.
+	Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, row int) (merkle.Chunk, error)
+
+	// ReadAt fills p with the blob's bytes from off on. They are not proven.
+	// keep says that reading them again would cost more than reading them
+	// from a cache.
+	ReadAt(ctx context.Context, id walrus.BlobID, params walrus.Params, p []byte, off int64) (keep bool, err error)
+
+	// Recheck is called when bytes [off, off+n) that ReadAt returned proved
+	// false. It finds and remembers the slivers that are to blame, so that
+	// ReadAt goes around them from now on.
+	Recheck(ctx context.Context, id walrus.BlobID, params walrus.Params, off, n int64) error
+}
+
+// Cache keeps proven chunks between reads and between processes. It is not
+// trusted either: what it returns it proves again. Keys are blob ids, offsets
+// count within the blob. Methods may be called concurrently; none blocks for
+// long.
+type Cache interface {
+	// Read fills run.Rest with the chunks from off on and proves them against
+	// want, their hashes side by side, up to the first it does not have. It
+	// returns how many it proved.
+	Read(blob [32]byte, off int64, want []byte, run *merkle.Run) (chunks int)
+
+	// Absent returns how many of the n chunks from off on are surely not
+	// there, up to the first that may be.
+	Absent(blob [32]byte, off int64, n int) int
+
+	// Put offers proven chunks for keeping. It copies what it keeps.
+	Put(blob [32]byte, off int64, c merkle.Chunk)
+
+	// Meta and PutMeta keep small things of a blob by name: metadata and
+	// header slivers. Whoever reads them proves them.
+	Meta(blob [32]byte, name string) []byte
+	PutMeta(blob [32]byte, name string, data []byte)
+}
+
+// Options are an Engine's settings; nil and zero mean the defaults.
+type Options struct {
+	Memory int64        // bytes for everything in flight and kept; default 256 MiB
+	Logger *slog.Logger // default: silent
+}
+
+// Engine opens datasets. It is safe for concurrent use.
+type Engine struct {
+	blobs Blobs
+	cache Cache // nil: none
+	log   *slog.Logger
+
+	kept   *recent // interior chunks and table pages
+	data   *recent // data chunks of small reads
+	budget *budget // buffers of reads in flight
+	flight flight
+
+	life context.Context // of fetches, which outlive the reader that began them; ended by Close
+	end  context.CancelFunc
+	wg   sync.WaitGroup // fetches
+
+	stats counters
+}
+
+// New returns an Engine that reads from blobs and keeps chunks in cache,
+// which may be nil.
+func New(blobs Blobs, cache Cache, opts *Options) *Engine {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Memory <= 0 {
+		o.Memory = 256 << 20
+	}
+	o.Memory = max(o.Memory, 32<<20)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		blobs: blobs, cache: cache, log: o.Logger,
+		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), budget: newBudget(o.Memory / 2),
+	}
+	e.life, e.end = context.WithCancel(context.Background())
+	return e
+}
+
+// Close ends all fetches and waits for them. Readers still at work get
+// errors; the cache is not closed.
+func (e *Engine) Close() error {
+	e.end()
+	e.wg.Wait()
+	return nil
+}
