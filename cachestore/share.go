@@ -1,0 +1,215 @@
+package cachestore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A notice tells the owner what another process has done.
+type notice struct {
+	kind uint8
+	k    Key
+	off  int64
+	n    int // chunks
+}
+
+const noticePut = 1 // n chunks at off have been written
+
+// FORMAT: notice. See the package comment.
+const (
+	noticeMagic = "FCN1"
+	noticeLen   = 4 + 1 + 32 + 8 + 4
+	noticeMax   = 1 << 16 // chunks
+)
+
+func (n notice) append(b []byte) []byte {
+	b = append(b, noticeMagic...)
+	b = append(b, n.kind)
+	b = append(b, n.k[:]...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.off))
+	return binary.LittleEndian.AppendUint32(b, uint32(n.n))
+}
+
+func parseNotice(b []byte) (n notice, ok bool) {
+	if len(b) != noticeLen || string(b[:4]) != noticeMagic {
+		return n, false
+	}
+	n.kind = b[4]
+	copy(n.k[:], b[5:])
+	n.off = int64(binary.LittleEndian.Uint64(b[37:]))
+	n.n = int(binary.LittleEndian.Uint32(b[45:]))
+	return n, n.kind == noticePut && n.n > 0 && n.n <= noticeMax && inRange(n.off, n.n)
+}
+
+// socketPath names the owner's socket by descriptor, since the name of a
+// socket must be shorter than that of many a directory.
+func (d *dir) socketPath() string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", d.top.Fd(), socketName)
+}
+
+// notify tells the owner, if it listens. Only the writer calls it.
+func (s *Store) notify(n notice) {
+	if s.tell == 0 {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return
+		}
+		s.tell = fd
+	}
+	var buf [noticeLen]byte
+	unix.Sendto(s.tell, n.append(buf[:0]), 0, &unix.SockaddrUnix{Name: s.d.socketPath()})
+}
+
+// A receiver hands the notices of others to the keeper.
+type receiver struct {
+	conn *net.UnixConn
+	done sync.WaitGroup
+}
+
+// receive starts a receiver; nil if the file system has no sockets.
+func (s *Store) receive() *receiver {
+	unix.Unlinkat(int(s.d.top.Fd()), socketName, 0)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.d.socketPath(), Net: "unixgram"})
+	if err != nil {
+		s.log.Info("other processes cannot tell the cache what they put", "error", err)
+		return nil
+	}
+	conn.SetReadBuffer(1 << 20)
+	r := &receiver{conn: conn}
+	r.done.Go(func() {
+		buf := make([]byte, 2*noticeLen)
+		for {
+			size, _, err := conn.ReadFromUnix(buf)
+			if err != nil {
+				return // closed
+			}
+			if n, ok := parseNotice(buf[:size]); ok {
+				select {
+				case s.notices <- n:
+				default:
+				}
+			}
+		}
+	})
+	return r
+}
+
+func (r *receiver) close() {
+	r.conn.Close()
+	r.done.Wait()
+}
+
+// noticed marks what another process has put.
+func (s *Store) noticed(n notice) {
+	if !s.owner.Load() {
+		return
+	}
+	size, alloc, regular, err := allocatedAt(s.d.blobs, blobName(n.k))
+	if err != nil || !regular || n.off >= size {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.blobOf(n.k)
+	s.setAlloc(b, alloc)
+	s.markPresent(b, n.off, n.n)
+	s.touch(b, n.off, n.n)
+	s.keep.heard++
+}
+
+// listBlobs adds the blobs that lie in d but not in list.
+func (d *dir) listBlobs(list []Blob, pins map[Key]int) []Blob {
+	names, err := readNames(d.blobs)
+	if err != nil {
+		return list
+	}
+	for _, name := range names {
+		k, ok := parseName(name)
+		if !ok {
+			continue
+		}
+		_, alloc, _, _ := allocatedAt(d.blobs, name)
+		if i := slices.IndexFunc(list, func(b Blob) bool { return b.Key == k }); i >= 0 {
+			list[i].Bytes = alloc
+			continue
+		}
+		list = append(list, Blob{Key: k, Bytes: alloc, Pinned: pins[k] > 0})
+	}
+	return list
+}
+
+// The owner publishes in the lock file what the cache takes and may take, for
+// the writers of other processes. FORMAT: three u64, little-endian.
+type published struct {
+	used, limit int64
+	seq         uint64 // changes whenever the owner has heard of new puts
+}
+
+const publishedLen = 24
+
+// publish writes the lock file. Only the keeper of the owner calls it.
+func (s *Store) publish() {
+	k := &s.keep
+	if !s.owner.Load() {
+		return
+	}
+	s.weighIndex()
+	p := published{s.used.Load(), s.limit(), k.heard}
+	if p.used == k.said.used && p.seq == k.said.seq && max(p.limit, k.said.limit)-min(p.limit, k.said.limit) < segSize {
+		return
+	}
+	k.said = p
+	var b [publishedLen]byte
+	binary.LittleEndian.PutUint64(b[0:], uint64(p.used))
+	binary.LittleEndian.PutUint64(b[8:], uint64(p.limit))
+	binary.LittleEndian.PutUint64(b[16:], p.seq)
+	k.lock.WriteAt(b[:], 0)
+}
+
+// readPublished reads the lock file.
+func (s *Store) readPublished() (p published, ok bool) {
+	var b [publishedLen]byte
+	if _, err := s.keep.lock.ReadAt(b[:], 0); err != nil {
+		return p, false // of an owner that has not got that far
+	}
+	p.used, p.limit = int64(binary.LittleEndian.Uint64(b[0:])), int64(binary.LittleEndian.Uint64(b[8:]))
+	p.seq = binary.LittleEndian.Uint64(b[16:])
+	return p, p.used >= 0 && p.limit >= 0
+}
+
+// roomShared is room for a process that does not own the index: it goes by
+// what the owner has published, and what itself has written since.
+func (s *Store) roomShared(n int64) bool {
+	if _, free, err := s.d.space(); err == nil && free-n < s.minFree {
+		return false
+	}
+	p, ok := s.readPublished()
+	if !ok {
+		return true
+	}
+	if p != s.heard {
+		s.heard, s.unheard = p, 0
+	}
+	if p.used > p.limit || p.limit-p.used < s.unheard+n {
+		return false
+	}
+	s.unheard += n
+	return true
+}
+
+// weighIndex counts the index as part of what the cache takes.
+func (s *Store) weighIndex() {
+	var sum int64
+	for _, name := range []string{indexName, badName} {
+		if _, alloc, regular, err := allocatedAt(s.d.top, name); err == nil && regular {
+			sum += alloc
+		}
+	}
+	s.used.Add(sum - s.keep.indexUse)
+	s.keep.indexUse = sum
+}

@@ -1,0 +1,256 @@
+package cachestore
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/floefs/floe/merkle"
+)
+
+// A put is what the writer has to write: chunks, or a blob's metadata.
+type put struct {
+	k    Key
+	off  int64
+	data []byte
+	pool *sync.Pool // where data goes back to
+	name string     // of metadata, else empty
+
+	flushed chan struct{} // not nil: closed when all before it is committed
+}
+
+// Buffers of puts, by size. A larger put is cut.
+var pools = [...]struct {
+	size int
+	pool *sync.Pool
+}{
+	{16 << 10, &sync.Pool{New: func() any { return new([16 << 10]byte) }}},
+	{128 << 10, &sync.Pool{New: func() any { return new([128 << 10]byte) }}},
+	{1 << 20, &sync.Pool{New: func() any { return new([1 << 20]byte) }}},
+}
+
+const maxPut = 1 << 20
+
+// Put queues c, one chunk or neighbouring ones, to be kept at off of blob k.
+// It copies c and never waits: what finds the disk lagging, full or failing is
+// dropped.
+func (s *Store) Put(k Key, off int64, c merkle.Chunk) {
+	data := c.Bytes()
+	n := count(len(data))
+	if n == 0 || !inRange(off, n) || s.closed.Load() {
+		return
+	}
+	if s.stall.active() {
+		s.stats.dropped.Add(1)
+		return
+	}
+	s.mu.Lock()
+	b := s.blobs[k]
+	known := b != nil && b.span(off, n, true) == n
+	s.mu.Unlock()
+	if known {
+		return
+	}
+	for len(data) > 0 {
+		part := data[:min(len(data), maxPut)]
+		s.enqueue(put{k: k, off: off, data: part})
+		data = data[len(part):]
+		off += int64(len(part))
+	}
+}
+
+// enqueue copies p's data and hands it to the writer, or drops it.
+func (s *Store) enqueue(p put) {
+	size := len(p.data)
+	for _, c := range pools {
+		if p.name == "" && size <= c.size {
+			size, p.pool = c.size, c.pool
+			break
+		}
+	}
+	if s.queued.Add(int64(size)) > s.memory {
+		s.queued.Add(-int64(size))
+		s.stats.dropped.Add(1)
+		return
+	}
+	var buf []byte
+	if p.pool == nil {
+		buf = make([]byte, len(p.data))
+	} else {
+		buf = poolGet(p.pool)[:len(p.data)]
+	}
+	copy(buf, p.data)
+	p.data = buf
+	select {
+	case s.puts <- p:
+	default:
+		s.stats.dropped.Add(1)
+		s.release(p)
+	}
+}
+
+func poolGet(p *sync.Pool) []byte {
+	switch b := p.Get().(type) {
+	case *[16 << 10]byte:
+		return b[:]
+	case *[128 << 10]byte:
+		return b[:]
+	default:
+		return b.(*[1 << 20]byte)[:]
+	}
+}
+
+// release gives p's buffer back.
+func (s *Store) release(p put) {
+	size := cap(p.data)
+	if p.pool == nil {
+		size = len(p.data)
+	}
+	s.queued.Add(-int64(size))
+	switch b := p.data[:size]; {
+	case p.pool == nil:
+	case size == 16<<10:
+		p.pool.Put((*[16 << 10]byte)(b))
+	case size == 128<<10:
+		p.pool.Put((*[128 << 10]byte)(b))
+	default:
+		p.pool.Put((*[1 << 20]byte)(b))
+	}
+}
+
+// writer writes what was put until quit is closed and the queue is empty.
+func (s *Store) writer() {
+	defer close(s.written)
+	for {
+		select {
+		case p := <-s.puts:
+			s.handle(p)
+			continue
+		default:
+		}
+		select {
+		case p := <-s.puts:
+			s.handle(p)
+		case <-s.quit:
+			select {
+			case p := <-s.puts: // it may have come between the two
+				s.handle(p)
+			default:
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) handle(p put) {
+	switch {
+	case p.flushed != nil:
+		s.ask(ask{commit: true})
+		close(p.flushed)
+		return
+	case s.stall.active() || !s.room(int64(len(p.data))):
+		s.stats.dropped.Add(1)
+	case p.name != "":
+		s.failed(s.writeMeta(p))
+	default:
+		s.failed(s.write(p))
+	}
+	s.release(p)
+}
+
+// write writes chunks and marks them present.
+func (s *Store) write(p put) error {
+	n := count(len(p.data))
+	// The segments first: what a failing write leaves must be found again.
+	s.mu.Lock()
+	b := s.blobOf(p.k)
+	if b.span(p.off, n, true) == n {
+		s.mu.Unlock()
+		return nil
+	}
+	last := (p.off + int64(n-1)*merkle.ChunkSize) / segSize
+	for no := p.off / segSize; no <= last; no++ {
+		b.segment(uint32(no)).stamp = s.clock
+		s.changed(b, uint32(no))
+	}
+	s.mu.Unlock()
+
+	var alloc int64
+	for try := 0; ; try++ {
+		f, err := s.file(p.k, true)
+		if err == nil {
+			_, err = f.WriteAt(p.data, p.off)
+		}
+		var linked bool
+		if err == nil {
+			_, alloc, linked, err = allocated(f)
+		}
+		if err == nil && linked {
+			break
+		}
+		if err != nil && !errors.Is(err, os.ErrClosed) || try > 2 {
+			return err
+		}
+		// It was closed to open another, or another process has removed it.
+		s.mu.Lock()
+		if b := s.blobs[p.k]; b != nil && b.file == f && f != nil {
+			s.closeFile(b)
+		}
+		s.mu.Unlock()
+	}
+	s.stats.writtenBytes.Add(int64(len(p.data)))
+
+	s.mu.Lock()
+	b = s.blobOf(p.k)
+	s.setAlloc(b, alloc)
+	s.tick(int64(len(p.data)))
+	s.markPresent(b, p.off, n)
+	for no := p.off / segSize; no <= last; no++ {
+		if g := b.find(uint32(no)); g != nil {
+			g.stamp = s.clock
+		}
+	}
+	s.mu.Unlock()
+	if !s.owner.Load() {
+		s.notify(notice{kind: noticePut, k: p.k, off: p.off, n: n})
+	}
+	return nil
+}
+
+// failed notes whether the disk takes what is written. While it does not,
+// nothing is: the first failure is logged, then it is tried now and then.
+func (s *Store) failed(err error) {
+	t := &s.stall
+	if err == nil || errors.Is(err, os.ErrClosed) {
+		if err == nil && t.backoff != 0 {
+			t.backoff = 0
+			t.until.Store(0)
+			s.log.Info("the cache is written again")
+		}
+		return
+	}
+	s.stats.dropped.Add(1)
+	if errors.Is(err, errNotOurs) || errors.Is(err, syscall.EFBIG) {
+		return // of one blob only
+	}
+	s.stats.diskErrs.Add(1)
+	if t.backoff == 0 {
+		s.log.Warn("the cache cannot be written; reads go on without it", "error", err)
+		t.backoff = stallFirst
+	} else {
+		t.backoff = min(2*t.backoff, stallLast)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		t.backoff = stallLast // the directory is gone
+	}
+	t.until.Store(int64(time.Since(start) + t.backoff))
+	s.wake() // a full disk wants room
+}
+
+const (
+	stallFirst = time.Second
+	stallLast  = 30 * time.Second
+)
