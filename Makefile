@@ -1,0 +1,49 @@
+# Floe. `make help` lists what there is.
+GO      ?= go
+BIN     := bin/floe
+FUZZ    ?= 100000x
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all build vet staticcheck test test-race bench fuzz demo demo-train deps clean help
+
+all: build vet staticcheck test ## build, vet, staticcheck, test
+
+build: ## build bin/floe
+	$(GO) build -o $(BIN) ./cmd/floe
+
+vet:
+	$(GO) vet ./...
+
+staticcheck: ## lint
+	$(GO) run $(STATICCHECK) ./...
+
+# What the tests run against: the field's own tools. As root they are
+# installed; a missing one is a failure, not a skip.
+DEPS := fuse3 erofs-utils sqlite3 rsync tar findutils python3 runc busybox-static attr git b3sum
+
+deps: ## install the Debian packages the tests need (as root)
+	@tests/deps.sh $(DEPS)
+
+test: deps build ## all tests; mounts for real as root with /dev/fuse
+	$(GO) test -timeout 20m ./...
+
+test-race:
+	$(GO) test -race -timeout 30m ./...
+
+bench: ## Go benchmarks of what is hot
+	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore
+
+fuzz: ## every fuzz target, FUZZ executions each
+	@tests/fuzz.sh $(FUZZ)
+
+demo: build ## put, mount, compare, damage, compare again; DIR= chooses the tree
+	@tests/demo.sh $(DIR)
+
+demo-train: build ## train on the mount and on local files; installs torch and a dataset
+	@tests/demo-train.sh
+
+clean:
+	rm -rf bin
+
+help:
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14

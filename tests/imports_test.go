@@ -1,0 +1,64 @@
+package tests
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/floefs/floe/"
+
+// allowed is the architecture: which of our packages each may import. Arrows
+// point down only.
+var allowed = map[string]string{
+	"merkle":          "",
+	"cachestore":      "merkle",
+	"engine/erasure":  "",
+	"engine/walrus":   "engine/erasure merkle",
+	"engine/catalog":  "merkle",
+	"engine/node":     "engine/walrus",
+	"engine/node/dir": "engine/node engine/walrus",
+	"engine/blob":     "engine/erasure engine/node engine/walrus merkle",
+	"engine/publish":  "engine/catalog engine/walrus merkle",
+	"engine":          "engine/catalog engine/walrus merkle",
+	"fs":              "engine engine/catalog merkle",
+	"cmd/floe":        "cachestore engine engine/blob engine/catalog engine/node engine/node/dir engine/publish engine/walrus fs merkle",
+}
+
+// only lists the packages outside the standard library that just one of ours
+// may touch.
+var only = map[string]string{
+	"go.etcd.io/bbolt":                 "cachestore",
+	"github.com/hanwen/go-fuse/v2":     "fs",
+	"github.com/klauspost/reedsolomon": "engine/erasure",
+	"github.com/spf13/pflag":           "cmd/floe",
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(fields[0], module)
+		if strings.HasPrefix(pkg, "tests") {
+			continue
+		}
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("package %s is not in the table; where does it stand?", pkg)
+		}
+		for _, imp := range fields[1:] {
+			if ours, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(strings.Fields(may), ours) {
+				t.Errorf("%s imports %s", pkg, ours)
+			}
+			for lib, owner := range only {
+				if (imp == lib || strings.HasPrefix(imp, lib+"/")) && pkg != owner {
+					t.Errorf("%s imports %s, which only %s may", pkg, imp, owner)
+				}
+			}
+		}
+	}
+}
