@@ -101,6 +101,9 @@ func (p *Page) parseHeader(dir *Entry) error {
 	}
 	d := decoder{b: p.data}
 	p.level, p.header = int(d.u8()), leafHeader
+	if root && (p.level == 0) != (pages == 1) || p.level > maxLevel || !root && p.level != p.bound.Level {
+		d.fail("level %d in a table of %d pages", p.level, pages)
+	}
 	if zero := d.u8(); zero != 0 {
 		d.fail("reserved byte is %d", zero)
 	}
@@ -119,11 +122,8 @@ func (p *Page) parseHeader(dir *Entry) error {
 		// Children come before their parent, so descent ends whatever the
 		// levels say; those of the root come right before it.
 		if end := p.child + int64(p.n); end > p.bound.Page || root && end != p.bound.Page {
-			d.fail("children are pages %d to %d", child, end-1)
+			d.fail("children are %d pages from %d on", p.n, child)
 		}
-	}
-	if root && (p.level == 0) != (pages == 1) || p.level > maxLevel || !root && p.level != p.bound.Level {
-		d.fail("level %d in a table of %d pages", p.level, pages)
 	}
 	if d.err == nil && (p.n < least || p.n > len(d.b)/minRecord) {
 		d.fail("%d records", p.n)

@@ -184,11 +184,25 @@ func numbered(i int) Entry {
 	return Entry{Name: fmt.Sprintf("file%07d", i), Mode: 0o644, Sec: 1700000000, Nsec: 5, Size: 100, Root: hashOf(fmt.Sprint(i)), At: int64(i) * 512}
 }
 
+// bigTable has n entries like most, longTable n with names so long that an
+// index of few has many levels.
 func bigTable(t testing.TB, n int) *memTable {
+	return tableOf(t, n, numbered)
+}
+
+func longTable(t testing.TB, n int) *memTable {
+	return tableOf(t, n, func(i int) Entry {
+		e := numbered(i)
+		e.Name = fmt.Sprintf("name%07d%s", i, strings.Repeat("x", MaxName-11))
+		return e
+	})
+}
+
+func tableOf(t testing.TB, n int, entry func(i int) Entry) *memTable {
 	var w bytes.Buffer
 	b := NewTable(&w, 1)
 	for i := range n {
-		if _, err := b.Add(numbered(i)); err != nil {
+		if _, err := b.Add(entry(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
