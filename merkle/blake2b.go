@@ -59,10 +59,22 @@ var (
 	}}
 )
 
-// Blake2bLeaves sets dst[i] to the hash of leaf data[i].
+// Blake2bLeaves sets dst[i] to the hash of leaf data[i]. Leaves of one size
+// are hashed several at a time if the processor can.
 func Blake2bLeaves(dst []Hash, data [][]byte) {
-	for i, d := range data {
-		dst[i] = Blake2bLeaf(d)
+	for len(data) > 0 {
+		n := 1
+		for n < min(lanes, len(data)) && len(data[n]) == len(data[0]) {
+			n++
+		}
+		if haveLanes && n >= worthLanes {
+			leaves8(dst[:n], data[:n])
+		} else {
+			for i, d := range data[:n] {
+				dst[i] = Blake2bLeaf(d)
+			}
+		}
+		dst, data = dst[n:], data[n:]
 	}
 }
 
@@ -72,32 +84,26 @@ func Blake2bRoot(leaves []Hash) Hash {
 	if len(leaves) == 0 {
 		return Hash{}
 	}
+	var p parents8
 	for len(leaves) > 1 {
-		leaves = blake2bLevel(leaves)
+		leaves = blake2bLevel(&p, leaves)
 	}
 	return leaves[0]
 }
 
 // blake2bLevel replaces nodes by the level above them, in place.
-func blake2bLevel(nodes []Hash) []Hash {
-	var block [1 + 2*HashSize]byte
-	block[0] = 1
-	var last Hash // the parent of what block holds
+func blake2bLevel(p *parents8, nodes []Hash) []Hash {
 	n := (len(nodes) + 1) / 2
+	p.nodes, p.from = nodes, 0
+	var missing Hash
 	for i := range n {
-		left, right := nodes[2*i], Hash{}
+		left, right := &nodes[2*i], &missing
 		if 2*i+1 < len(nodes) {
-			right = nodes[2*i+1]
+			right = &nodes[2*i+1]
 		}
-		// Short blobs are mostly zero symbols, so that neighbours are often
-		// equal, on every level; comparing costs a thirtieth of hashing.
-		if i == 0 || left != Hash(block[1:33]) || right != Hash(block[33:]) {
-			copy(block[1:], left[:])
-			copy(block[33:], right[:])
-			last = blake2b.Sum256(block[:])
-		}
-		nodes[i] = last
+		p.add(i, left, right)
 	}
+	p.flush()
 	return nodes[:n]
 }
 
@@ -106,13 +112,14 @@ func blake2bLevel(nodes []Hash) []Hash {
 // work space.
 func Blake2bPath(leaves []Hash, i int) []Hash {
 	path := make([]Hash, 0, bits.Len(uint(len(leaves))))
+	var p parents8
 	for len(leaves) > 1 {
 		sibling := Hash{}
 		if i^1 < len(leaves) {
 			sibling = leaves[i^1]
 		}
 		path = append(path, sibling)
-		leaves, i = blake2bLevel(leaves), i/2
+		leaves, i = blake2bLevel(&p, leaves), i/2
 	}
 	return path
 }

@@ -2,7 +2,9 @@ package merkle
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"golang.org/x/crypto/blake2b"
@@ -35,7 +37,7 @@ func leavesOf(n, size int) [][]byte {
 	for i := range leaves {
 		leaves[i] = make([]byte, size)
 		for j := range leaves[i] {
-			leaves[i][j] = byte(i/3*7 + j*j) // neighbours in threes are equal
+			leaves[i][j] = byte(i*7 + j*j)
 		}
 	}
 	return leaves
@@ -48,14 +50,35 @@ func hashesOf(leaves [][]byte) []Hash {
 }
 
 func TestBlake2bRootMatchesItsDefinition(t *testing.T) {
-	for n := range 70 {
-		for _, size := range []int{0, 1, 2, 126, 127, 128, 129, 254, 255, 256, 1000} {
-			leaves := leavesOf(n, size)
-			if got, want := Blake2bRoot(hashesOf(leaves)), slowRoot(leaves); got != want {
-				t.Fatalf("%d leaves of %d bytes: got %s, want %s", n, size, got, want)
+	withAndWithoutLanes(t, func(t *testing.T) {
+		for n := range 70 {
+			for _, size := range []int{0, 1, 2, 126, 127, 128, 129, 254, 255, 256, 382, 383, 384, 1000} {
+				for _, alike := range []int{1, 3, 20} {
+					leaves := leavesOf(n, size)
+					for i := range leaves {
+						copy(leaves[i], strconv.Itoa(i/alike))
+					}
+					if got, want := Blake2bRoot(hashesOf(leaves)), slowRoot(leaves); got != want {
+						t.Fatalf("%d leaves of %d bytes, %d alike: got %s, want %s", n, size, alike, got, want)
+					}
+				}
 			}
 		}
-	}
+	})
+}
+
+func TestBlake2bLeavesMayDifferInSize(t *testing.T) {
+	withAndWithoutLanes(t, func(t *testing.T) {
+		var leaves [][]byte
+		for i := range 100 {
+			leaves = append(leaves, leavesOf(i/7%5+1, i/9*20)[0])
+		}
+		for i, got := range hashesOf(leaves) {
+			if want := Blake2bLeaf(leaves[i]); got != want {
+				t.Fatalf("leaf %d: got %s, want %s", i, got, want)
+			}
+		}
+	})
 }
 
 func TestBlake2bPathProvesItsLeafAndNoOther(t *testing.T) {
@@ -103,23 +126,47 @@ func TestBlake2bLeafAllocatesNothing(t *testing.T) {
 	}
 }
 
+// withAndWithoutLanes runs f as a subtest or benchmark for both ways to hash.
+func withAndWithoutLanes[T interface {
+	Run(string, func(T)) bool
+	Logf(string, ...any)
+}](t T, f func(T)) {
+	if !haveLanes {
+		t.Logf("this processor hashes one message at a time")
+		t.Run("one at a time", f)
+		return
+	}
+	t.Run("eight at a time", f)
+	haveLanes = false
+	defer func() { haveLanes = true }()
+	t.Run("one at a time", f)
+}
+
 func BenchmarkBlake2bRoot1000(b *testing.B) {
-	leaves := hashesOf(leavesOf(1000, 2))
-	for i := range leaves {
-		leaves[i][0], leaves[i][1] = byte(i), byte(i>>8)
-	}
-	work := make([]Hash, len(leaves))
-	for b.Loop() {
-		copy(work, leaves)
-		Blake2bRoot(work)
-	}
+	withAndWithoutLanes(b, func(b *testing.B) {
+		leaves := hashesOf(leavesOf(1000, 2))
+		for i := range leaves {
+			leaves[i][0], leaves[i][1] = byte(i), byte(i>>8)
+		}
+		work := make([]Hash, len(leaves))
+		for b.Loop() {
+			copy(work, leaves)
+			Blake2bRoot(work)
+		}
+	})
 }
 
 func BenchmarkBlake2bLeaves(b *testing.B) {
-	leaves := leavesOf(100, 29460)
-	h := make([]Hash, len(leaves))
-	b.SetBytes(100 * 29460)
-	for b.Loop() {
-		Blake2bLeaves(h, leaves)
+	for _, size := range []int{2, 76, 4820, 29460} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			withAndWithoutLanes(b, func(b *testing.B) {
+				leaves := leavesOf(100, size)
+				h := make([]Hash, len(leaves))
+				b.SetBytes(int64(100 * size))
+				for b.Loop() {
+					Blake2bLeaves(h, leaves)
+				}
+			})
+		})
 	}
 }
