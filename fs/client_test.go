@@ -1,0 +1,392 @@
+package fs
+
+import (
+	"bytes"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Whoever serves a mount must not use it, so tests use mounts in processes of
+// their own: this binary, started again, which does what its standard input
+// says.
+
+// TestMain also is the other processes' main.
+func TestMain(m *testing.M) {
+	switch os.Getenv("FLOE_FS_TEST") {
+	case "client":
+		clientMain()
+		os.Exit(0)
+	case "server":
+		serverMain()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// A question is what a client is to do.
+type question struct {
+	Op     string
+	Path   string
+	Name   string
+	Off    int64
+	N      int
+	Direct bool
+}
+
+// An answer is what came of it.
+type reply struct {
+	Data   []byte
+	Text   string
+	N      int64
+	Names  []dirent
+	Stat   unix.Stat_t
+	Statfs unix.Statfs_t
+	Errno  syscall.Errno
+	Took   time.Duration
+}
+
+type dirent struct {
+	Name string
+	Ino  uint64
+	Off  int64
+	Type byte
+}
+
+type client struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	in   io.Closer
+	ask  *gob.Encoder // names need not be UTF-8
+	hear *gob.Decoder
+	done chan struct{} // closed when the process has ended
+}
+
+func mustClient(t testing.TB) *client {
+	t.Helper()
+	c := &client{t: t, cmd: exec.Command("/proc/self/exe"), done: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), "FLOE_FS_TEST=client")
+	c.cmd.Stderr = os.Stderr
+	in, err := c.cmd.StdinPipe()
+	must(t, err)
+	c.in, c.ask = in, gob.NewEncoder(in)
+	r, w, err := os.Pipe() // not StdoutPipe: Wait would close it under a reader
+	must(t, err)
+	c.cmd.Stdout, c.hear = w, gob.NewDecoder(r)
+	must(t, c.cmd.Start())
+	w.Close()
+	go func() {
+		c.cmd.Wait()
+		close(c.done)
+	}()
+	t.Cleanup(func() {
+		c.in.Close()
+		c.cmd.Process.Kill()
+		<-c.done
+		r.Close()
+	})
+	return c
+}
+
+// send asks without waiting for the answer.
+func (c *client) send(q question) {
+	c.t.Helper()
+	must(c.t, c.ask.Encode(q))
+}
+
+// receive waits for the answer.
+func (c *client) receive() reply {
+	c.t.Helper()
+	var r reply
+	must(c.t, c.hear.Decode(&r))
+	return r
+}
+
+// do asks and waits.
+func (c *client) do(q question) reply {
+	c.t.Helper()
+	c.send(q)
+	return c.receive()
+}
+
+// ok asks, waits, and expects success.
+func (c *client) ok(q question) reply {
+	c.t.Helper()
+	r := c.do(q)
+	if r.Errno != 0 {
+		c.t.Fatalf("%s %s: %v", q.Op, q.Path, r.Errno)
+	}
+	return r
+}
+
+func clientMain() {
+	signal.Ignore(unix.SIGPIPE)
+	handled := make(chan os.Signal, 1)
+	in, out := gob.NewDecoder(os.Stdin), gob.NewEncoder(os.Stdout)
+	for {
+		var q question
+		if err := in.Decode(&q); err != nil {
+			return
+		}
+		if q.Op == "handle" {
+			signal.Notify(handled, unix.SIGUSR1)
+		}
+		var r reply
+		began := time.Now()
+		err := act(q, &r)
+		r.Took = time.Since(began)
+		if err != nil {
+			if !errors.As(err, &r.Errno) {
+				r.Errno, r.Text = 999, err.Error()
+			}
+		}
+		out.Encode(r)
+	}
+}
+
+func act(q question, r *reply) (err error) {
+	switch q.Op {
+	case "pid":
+		r.N = int64(os.Getpid())
+	case "stat":
+		return unix.Lstat(q.Path, &r.Stat)
+	case "statfs":
+		return unix.Statfs(q.Path, &r.Statfs)
+	case "readlink":
+		r.Text, err = os.Readlink(q.Path)
+	case "cat":
+		r.Data, err = os.ReadFile(q.Path)
+	case "sum":
+		r.N, err = catAll(q.Path, q.N)
+	case "read":
+		r.Data, err = readAt(q)
+	case "mmap":
+		r.Data, err = mapped(q.Path)
+	case "list":
+		r.Names, err = list(q.Path, q.Off, q.N)
+	case "getxattr":
+		b := make([]byte, 64<<10)
+		var n int
+		n, err = unix.Lgetxattr(q.Path, q.Name, b)
+		r.Data = b[:max(n, 0)]
+	case "getxattr-size":
+		var n int
+		n, err = unix.Lgetxattr(q.Path, q.Name, nil)
+		r.N = int64(n)
+	case "getxattr-short":
+		_, err = unix.Lgetxattr(q.Path, q.Name, make([]byte, 1))
+	case "listxattr":
+		b := make([]byte, 64<<10)
+		var n int
+		n, err = unix.Llistxattr(q.Path, b)
+		r.Text = string(b[:max(n, 0)])
+	case "seek":
+		f, err := os.Open(q.Path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		r.N, err = unix.Seek(int(f.Fd()), q.Off, q.N)
+		return err
+	case "write":
+		return write(q)
+	case "access":
+		return unix.Access(q.Path, uint32(q.N))
+	case "open": // and keep open
+		_, err = unix.Open(q.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	case "chdir":
+		return unix.Chdir(q.Path)
+	case "keepmapped":
+		f, err := os.Open(q.Path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE)
+		return err
+	case "handle":
+	case "walk":
+		r.N, err = walk(q.Path)
+	default:
+		return fmt.Errorf("unknown op %q", q.Op)
+	}
+	return err
+}
+
+// readAt reads with one pread(2), without the Go runtime's retries.
+func readAt(q question) ([]byte, error) {
+	flags := unix.O_RDONLY | unix.O_CLOEXEC
+	if q.Direct {
+		flags |= unix.O_DIRECT
+	}
+	fd, err := unix.Open(q.Path, flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	b, err := unix.Mmap(-1, 0, max(q.N, 4096), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // aligned
+	if err != nil {
+		return nil, err
+	}
+	n, err := unix.Pread(fd, b[:q.N], q.Off)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+
+// catAll reads a file in pieces of n bytes and returns how many there were.
+func catAll(path string, n int) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	b := make([]byte, n)
+	var total int64
+	for {
+		n, err := f.Read(b)
+		total += int64(n)
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+func mapped(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(fi.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Munmap(b)
+	return bytes.Clone(b), nil
+}
+
+// list lists a directory with getdents(2) from a position on, at most n names
+// (0: all).
+func list(path string, off int64, n int) ([]dirent, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if off > 0 {
+		if _, err := unix.Seek(fd, off, io.SeekStart); err != nil {
+			return nil, err
+		}
+	}
+	var all []dirent
+	buf := make([]byte, 32<<10)
+	for {
+		got, err := unix.Getdents(fd, buf)
+		if err != nil {
+			return nil, err
+		}
+		if got == 0 {
+			return all, nil
+		}
+		for b := buf[:got]; len(b) > 0; {
+			d := (*unix.Dirent)(unsafe.Pointer(&b[0]))
+			name := b[unsafe.Offsetof(d.Name):d.Reclen]
+			name, _, _ = bytes.Cut(name, []byte{0})
+			all = append(all, dirent{string(name), d.Ino, d.Off, d.Type})
+			b = b[d.Reclen:]
+			if len(all) == n {
+				return all, nil
+			}
+		}
+	}
+}
+
+// walk stats everything below path, as ls -lR does, and counts.
+func walk(path string) (int64, error) {
+	names, err := list(path, 0, 0)
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for _, d := range names {
+		if d.Name == "." || d.Name == ".." {
+			continue
+		}
+		total++
+		var st unix.Stat_t
+		if err := unix.Lstat(path+"/"+d.Name, &st); err != nil {
+			return total, err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			n, err := walk(path + "/" + d.Name)
+			total += n
+			if err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// write tries one of the ways of changing something, by name.
+func write(q question) error {
+	var err error
+	switch q.Name {
+	case "create":
+		_, err = unix.Open(q.Path, unix.O_CREAT|unix.O_WRONLY, 0o644)
+	case "open for writing":
+		_, err = unix.Open(q.Path, unix.O_RDWR, 0)
+	case "truncate":
+		err = unix.Truncate(q.Path, 0)
+	case "unlink":
+		err = unix.Unlink(q.Path)
+	case "mkdir":
+		err = unix.Mkdir(q.Path+".new", 0o755)
+	case "rename":
+		err = unix.Rename(q.Path, q.Path+".new")
+	case "chmod":
+		err = unix.Chmod(q.Path, 0)
+	case "utimes":
+		err = unix.Utimes(q.Path, []unix.Timeval{{}, {}})
+	case "setxattr":
+		err = unix.Setxattr(q.Path, "user.x", nil, 0)
+	case "symlink":
+		err = unix.Symlink("x", q.Path+".new")
+	case "link":
+		err = unix.Link(q.Path, q.Path+".new")
+	default:
+		return fmt.Errorf("no way of writing called %q", q.Name)
+	}
+	return err
+}
+
+// names returns a listing without "." and "..".
+func names(ds []dirent) string {
+	var all []string
+	for _, d := range ds {
+		if d.Name != "." && d.Name != ".." {
+			all = append(all, d.Name)
+		}
+	}
+	return strings.Join(all, " ")
+}

@@ -1,0 +1,391 @@
+package fs
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/floefs/floe/engine"
+	"github.com/floefs/floe/engine/catalog"
+	"github.com/floefs/floe/engine/walrus"
+	"github.com/floefs/floe/merkle"
+)
+
+// An item is a file, directory or symlink of a dataset to be built.
+type item struct {
+	name   string
+	mode   uint16
+	sec    int64
+	nsec   uint32
+	data   []byte // files
+	dir    bool
+	kids   []*item
+	target string // symlinks
+	link   *item  // another name of that file
+	xattrs []catalog.Xattr
+
+	e       catalog.Entry
+	entries uint64 // below
+	links   uint32
+	first   *item // of the group of hard links
+}
+
+func file(name string, data []byte) *item { return &item{name: name, mode: 0o644, data: data} }
+func dir(name string, kids ...*item) *item {
+	return &item{name: name, mode: 0o755, dir: true, kids: kids}
+}
+func symlink(name, target string) *item { return &item{name: name, mode: 0o777, target: target} }
+
+// noise returns n bytes that do not repeat, the same for the same seed.
+func noise(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), 1}).Read(b)
+	return b
+}
+
+// A world is a dataset in memory and the engine that reads it.
+type world struct {
+	*engine.Dataset
+	engine *engine.Engine
+	blobs  *memory
+	items  map[string]*item // by path
+}
+
+const (
+	blobSize = 64 << 20
+	shards   = 100
+)
+
+// mustWorld builds the dataset of a top directory.
+func mustWorld(t testing.TB, top *item) *world {
+	t.Helper()
+	w := &world{blobs: &memory{meta: map[walrus.BlobID]*walrus.Encoded{}}, items: map[string]*item{}}
+	next := uint64(0)
+	w.number(top, "", &next)
+	w.groups()
+	var space bytes.Buffer
+	w.store(t, top, &space)
+	must(t, w.tables(top, &space))
+
+	enc, err := walrus.NewEncoder(shards)
+	must(t, err)
+	h := catalog.Header{BlobSize: blobSize, Shards: shards, Root: top.e}
+	h.Root.Name, h.Root.Number = "", 0
+	var records []byte
+	w.blobs.space = space.Bytes()
+	for at := 0; at < space.Len(); at += blobSize {
+		h.Blobs++
+		r := catalog.BlobRecord{Size: int64(min(blobSize, space.Len()-at))}
+		copy(r.ID[:], fmt.Sprintf("blob %d", at/blobSize))
+		w.blobs.ids = append(w.blobs.ids, r.ID)
+		records = catalog.AppendRecord(records, r)
+	}
+	header, err := catalog.AppendHeader(nil, h)
+	must(t, err)
+	header = append(header, records...)
+	e, err := enc.Encode(t.Context(), header, shards)
+	must(t, err)
+	w.blobs.meta[e.ID] = e
+
+	w.engine = engine.New(w.blobs, nil, nil)
+	t.Cleanup(func() { w.engine.Close() })
+	w.Dataset, err = w.engine.Open(t.Context(), e.ID)
+	must(t, err)
+	return w
+}
+
+// number gives entries their place in pre-order.
+func (w *world) number(it *item, path string, next *uint64) {
+	*next++
+	it.e.Number = *next
+	w.items[path] = it
+	slices.SortFunc(it.kids, func(a, b *item) int { return cmp.Compare(a.name, b.name) })
+	for _, k := range it.kids {
+		w.number(k, strings.TrimPrefix(path+"/"+k.name, "/"), next)
+	}
+	it.entries = *next - it.e.Number
+}
+
+// groups finds the first of each group of hard links.
+func (w *world) groups() {
+	groups := map[*item][]*item{}
+	for _, it := range w.items {
+		if it.link != nil {
+			groups[it.link] = append(groups[it.link], it)
+		}
+	}
+	for of, all := range groups {
+		all = append(all, of)
+		slices.SortFunc(all, func(a, b *item) int { return cmp.Compare(a.e.Number, b.e.Number) })
+		for _, it := range all {
+			it.first, it.links, it.data = all[0], uint32(len(all)), of.data
+			it.mode, it.sec, it.nsec = of.mode, of.sec, of.nsec
+		}
+	}
+}
+
+// store writes what files hold.
+func (w *world) store(t testing.TB, it *item, space *bytes.Buffer) {
+	t.Helper()
+	e := &it.e
+	e.Name, e.Mode, e.Sec, e.Nsec, e.Links, e.First = it.name, it.mode, it.sec, it.nsec, 1, it.e.Number
+	if len(it.xattrs) > 0 {
+		e.Xattrs.Inline = it.xattrs
+		list, err := catalog.EncodeXattrs(it.xattrs)
+		must(t, err)
+		if len(list) > catalog.MaxInline {
+			e.Xattrs = catalog.Xattrs{Out: w.extent(t, space, list)}
+		}
+	}
+	switch {
+	case it.dir:
+		e.Type = catalog.Dir
+	case it.target != "":
+		e.Type, e.Target = catalog.Symlink, it.target
+	case it.first != nil && it.first != it:
+		number, name := e.Number, e.Name
+		*e = it.first.e
+		e.Number, e.Name = number, name
+	default:
+		at := pad(space)
+		tr, err := merkle.Build(space, bytes.NewReader(it.data), t.TempDir())
+		must(t, err)
+		e.Size, e.Root, e.Sum, e.Holes.Inline = tr.Size, tr.Root, tr.Sum, tr.Holes
+		if tr.Size > 0 {
+			e.At = at
+		}
+		if len(tr.Holes) > 0 {
+			list, err := catalog.EncodeHoles(tr.Holes, tr.Size)
+			must(t, err)
+			if len(list) > catalog.MaxInline {
+				e.Holes = catalog.Holes{Out: w.extent(t, space, list)}
+			}
+		}
+		if it.links > 1 {
+			e.Links = it.links
+		}
+	}
+	for _, k := range it.kids {
+		w.store(t, k, space)
+	}
+}
+
+func (w *world) extent(t testing.TB, space *bytes.Buffer, data []byte) catalog.Extent {
+	at := pad(space)
+	tr, err := merkle.Build(space, bytes.NewReader(data), t.TempDir())
+	must(t, err)
+	return catalog.Extent{Size: tr.Size, Root: tr.Root, At: at}
+}
+
+// tables writes the tables of directories, those below first.
+func (w *world) tables(it *item, space *bytes.Buffer) error {
+	if !it.dir {
+		return nil
+	}
+	for _, k := range it.kids {
+		if err := w.tables(k, space); err != nil {
+			return err
+		}
+	}
+	var table bytes.Buffer
+	b := catalog.NewTable(&table, it.e.Number)
+	for _, k := range it.kids {
+		if _, err := b.Add(k.e); err != nil {
+			return err
+		}
+	}
+	totals, err := b.Finish()
+	if err != nil {
+		return err
+	}
+	totals.Fill(&it.e)
+	at := pad(space)
+	tr, err := merkle.Build(space, &table, os.TempDir())
+	if err != nil {
+		return err
+	}
+	it.e.Root = tr.Root
+	if tr.Size > 0 {
+		it.e.At = at
+	}
+	return nil
+}
+
+func pad(space *bytes.Buffer) int64 {
+	n := (merkle.Align - space.Len()%merkle.Align) % merkle.Align
+	space.Write(make([]byte, n))
+	return int64(space.Len())
+}
+
+// memory is blobs in memory. Reads of chosen bytes can be made to hang or to
+// fail.
+type memory struct {
+	meta  map[walrus.BlobID]*walrus.Encoded
+	ids   []walrus.BlobID
+	space []byte
+
+	mu    sync.Mutex
+	bad   []badRange // guarded by mu
+	hangs int        // guarded by mu; reads hanging now
+}
+
+type badRange struct {
+	from, to int64
+	err      error         // nil: hang
+	free     chan struct{} // closed when it hangs no longer
+}
+
+func (m *memory) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error) {
+	if e := m.meta[id]; e != nil {
+		return e.Metadata, nil
+	}
+	return nil, fmt.Errorf("no blob %s", id)
+}
+
+func (m *memory) Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, row int) (merkle.Chunk, error) {
+	s := walrus.SliverID{Axis: walrus.Primary, Index: row}
+	return meta.ProveSliver(s, slices.Clone(m.meta[id].Sliver(s)))
+}
+
+func (m *memory) ReadAt(ctx context.Context, id walrus.BlobID, _ walrus.Params, p []byte, off int64) (bool, error) {
+	i := slices.Index(m.ids, id)
+	if i < 0 {
+		return false, fmt.Errorf("no blob %s", id)
+	}
+	off += int64(i) * blobSize
+	if err := m.obey(ctx, off, off+int64(len(p))); err != nil {
+		return false, err
+	}
+	if copy(p, m.space[off:]) != len(p) {
+		return false, io.ErrUnexpectedEOF
+	}
+	return true, nil
+}
+
+func (m *memory) Recheck(context.Context, walrus.BlobID, walrus.Params, int64, int64) error {
+	return nil
+}
+
+// obey hangs or fails as the range [from, to) was told to.
+func (m *memory) obey(ctx context.Context, from, to int64) error {
+	m.mu.Lock()
+	i := slices.IndexFunc(m.bad, func(b badRange) bool { return from < b.to && b.from < to })
+	if i < 0 {
+		m.mu.Unlock()
+		return nil
+	}
+	b := m.bad[i]
+	if b.err != nil {
+		m.mu.Unlock()
+		return b.err
+	}
+	m.hangs++
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.hangs--
+		m.mu.Unlock()
+	}()
+	select {
+	case <-b.free:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (m *memory) hanging() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hangs
+}
+
+// spoil makes reads of an entry's content (a directory: its table) fail with
+// err, or hang if it is nil, until the function it returns is called.
+func (w *world) spoil(path string, err error) (heal func()) {
+	e := w.items[path].e
+	free := make(chan struct{})
+	w.blobs.mu.Lock()
+	defer w.blobs.mu.Unlock()
+	w.blobs.bad = append(w.blobs.bad, badRange{e.At, e.At + e.Size, err, free})
+	return sync.OnceFunc(func() {
+		w.blobs.mu.Lock()
+		defer w.blobs.mu.Unlock()
+		w.blobs.bad = slices.DeleteFunc(w.blobs.bad, func(b badRange) bool { return b.free == free })
+		close(free)
+	})
+}
+
+// mustMount mounts w for the length of the test.
+func (w *world) mustMount(t testing.TB, opts *Options) (*Server, string) {
+	t.Helper()
+	needFUSE(t)
+	at := filepath.Join(t.TempDir(), "mnt")
+	must(t, os.Mkdir(at, 0o755))
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Logger == nil && testing.Verbose() {
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	s, err := Mount(t.Context(), at, w.Dataset, &o)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := s.Unmount(false); err != nil {
+			t.Errorf("unmounting: %v", err)
+			s.Unmount(true)
+		}
+		select {
+		case <-s.Done():
+		case <-time.After(10 * time.Second):
+			t.Errorf("the server goes on after the unmount")
+		}
+	})
+	return s, at
+}
+
+func needFUSE(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: mounting in tests takes root")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("SKIPPED: no /dev/fuse: ", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// eventually waits for cond.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited 10 s in vain for this: %s", what)
+		}
+	}
+}
