@@ -33,11 +33,8 @@ const marker = "This directory is a cache of Floe (https://github.com/floefs/flo
 // descriptors, so it does not matter where the directory is moved to.
 type dir struct {
 	top, blobs, meta, pins *os.File
-	id                     fileID // of the directory the user named
+	lock                   *os.File // whoever has it locked owns the index
 }
-
-// A fileID tells whether two descriptors are of one file.
-type fileID struct{ dev, ino uint64 }
 
 // openDir opens the cache in directory path, which it makes if there is none.
 // It refuses a directory that holds anything but a cache.
@@ -59,11 +56,6 @@ func openDir(path string) (_ *dir, err error) {
 			d.close()
 		}
 	}()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(base.Fd()), &st); err != nil {
-		return nil, err
-	}
-	d.id = fileID{uint64(st.Dev), st.Ino}
 	if d.top, err = subdir(base, versionName); err != nil {
 		return nil, err
 	}
@@ -75,7 +67,22 @@ func openDir(path string) (_ *dir, err error) {
 			return nil, err
 		}
 	}
+	d.lock, err = openFile(d.top, lockName, os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
 	return d, nil
+}
+
+// deleted reports whether somebody has removed the directory, or what is
+// needed of it.
+func (d *dir) deleted() bool {
+	for _, f := range []*os.File{d.top, d.blobs, d.meta, d.pins, d.lock} {
+		if _, _, linked, err := allocated(f); err == nil && !linked {
+			return true
+		}
+	}
+	return false
 }
 
 // claim checks that base is a cache or empty, and makes it a cache.
@@ -134,7 +141,7 @@ func subdir(parent *os.File, name string) (*os.File, error) {
 }
 
 func (d *dir) close() {
-	for _, f := range []*os.File{d.top, d.blobs, d.meta, d.pins} {
+	for _, f := range []*os.File{d.top, d.blobs, d.meta, d.pins, d.lock} {
 		if f != nil {
 			f.Close()
 		}
@@ -149,16 +156,11 @@ var errNotOurs = errors.New("is not a file of the cache")
 func openFile(parent *os.File, name string, flag int) (*os.File, error) {
 	flag |= unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
 	var fd int
-	err := unix.EINTR
-	for err == unix.EINTR {
-		var e error
-		fd, e = unix.Openat(int(parent.Fd()), name, flag, 0o600)
-		err, _ = e.(unix.Errno)
-		if e == nil {
-			err = 0
-		}
-	}
-	if err != 0 {
+	err := at(parent, func(dir int) (err error) {
+		fd, err = unix.Openat(dir, name, flag, 0o600)
+		return err
+	})
+	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	var st unix.Stat_t
@@ -181,7 +183,11 @@ func openFile(parent *os.File, name string, flag int) (*os.File, error) {
 // readNames returns the names in an open directory.
 func readNames(d *os.File) ([]string, error) {
 	// A descriptor of its own: reading moves the offset.
-	fd, err := unix.Openat(int(d.Fd()), ".", unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	var fd int
+	err := at(d, func(dir int) (err error) {
+		fd, err = unix.Openat(dir, ".", unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -206,38 +212,55 @@ func parseName(name string) (k Key, ok bool) {
 // a name.
 func allocated(f *os.File) (size, bytes int64, linked bool, err error) {
 	var st unix.Stat_t
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return 0, 0, false, err
-	}
-	if e := conn.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) }); e != nil {
-		err = e
-	}
+	err = at(f, func(fd int) error { return unix.Fstat(fd, &st) })
 	return st.Size, st.Blocks * 512, st.Nlink > 0, err
 }
 
 // allocatedAt is allocated for a file that is not open.
 func allocatedAt(parent *os.File, name string) (size, bytes int64, regular bool, err error) {
 	var st unix.Stat_t
-	err = unix.Fstatat(int(parent.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	err = at(parent, func(dir int) error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	return st.Size, st.Blocks * 512, st.Mode&unix.S_IFMT == unix.S_IFREG, err
 }
 
 // punch gives the disk space of [off, off+n) back.
 func punch(f *os.File, off, n int64) error {
+	return at(f, func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+// remove removes a file of parent; that there is none is no error.
+func remove(parent *os.File, name string) error {
+	err := at(parent, func(dir int) error { return unix.Unlinkat(dir, name, 0) })
+	if err != nil && err != unix.ENOENT {
+		return &fs.PathError{Op: "unlink", Path: name, Err: err}
+	}
+	return nil
+}
+
+// rename gives a file of parent another name.
+func rename(parent *os.File, from, to string) error {
+	err := at(parent, func(dir int) error { return unix.Renameat(dir, from, dir, to) })
+	if err != nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: err}
+	}
+	return nil
+}
+
+// at calls fn with f's descriptor, which stays f's until fn returns even if
+// f is closed meanwhile, and again after an interruption.
+func at(f *os.File, fn func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	if e := conn.Control(func(fd uintptr) {
-		for {
-			err = unix.Fallocate(int(fd), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
-			if err != unix.EINTR {
-				return
-			}
+	ctlErr := conn.Control(func(fd uintptr) {
+		for err = fn(int(fd)); err == unix.EINTR; err = fn(int(fd)) {
 		}
-	}); e != nil {
-		return e
+	})
+	if ctlErr != nil {
+		return os.ErrClosed
 	}
 	return err
 }
@@ -256,7 +279,7 @@ func extent(f *os.File, off int64) (from, to int64, ok bool) {
 // space returns the size of d's file system and what is free of it.
 func (d *dir) space() (size, free int64, err error) {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(d.top.Fd()), &st); err != nil {
+	if err := at(d.top, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
 		return 0, 0, err
 	}
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
@@ -264,8 +287,7 @@ func (d *dir) space() (size, free int64, err error) {
 
 // quarantine puts the index aside, in the place of an earlier one.
 func (d *dir) quarantine() {
-	fd := int(d.top.Fd())
-	if err := unix.Renameat(fd, indexName, fd, badName); err != nil && err != unix.ENOENT {
-		unix.Unlinkat(fd, indexName, 0)
+	if err := rename(d.top, indexName, badName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		remove(d.top, indexName)
 	}
 }

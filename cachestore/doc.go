@@ -59,6 +59,6 @@
 //	                   bit b: the chunk at byte 512*(c + 32*b) is present
 //	       checksum    first 8 bytes of BLAKE3(secret + key + value so far)
 //
-// A notice is 49 bytes: "FCN1", kind u8 (1: put), blob 32 bytes, offset u64,
-// chunks u32.
+// A notice is 49 bytes: "FCN1", kind u8 (1: put, 2: used), blob 32 bytes,
+// offset u64, chunks u32.
 package cachestore

@@ -43,7 +43,7 @@ func (s *Store) total() (int64, bool) {
 		return s.totalBytes.Load(), true
 	}
 	used := s.used.Load()
-	_, free, err := s.d.space()
+	_, free, err := s.dir().space()
 	if err != nil {
 		return 0, false
 	}
@@ -65,7 +65,7 @@ func (s *Store) room(n int64) bool {
 	if now := time.Now(); now.Before(s.fullUntil) {
 		return false
 	}
-	s.ask(ask{room: n + s.slack()/4})
+	s.ask(context.Background(), func() { s.shrink(s.limit() - n - s.slack()/4) })
 	if s.used.Load()+n <= s.limit() {
 		return true
 	}
@@ -295,7 +295,7 @@ func (s *Store) removeBlob(k Key) {
 	s.mu.Unlock()
 	// The writer may make it again at any time; then both were late, and what
 	// it marked reads as absent.
-	if err := unix.Unlinkat(int(s.d.blobs.Fd()), blobName(k), 0); err != nil && err != unix.ENOENT {
+	if err := remove(s.dir().blobs, blobName(k)); err != nil {
 		s.logSome("cannot remove cached bytes", "blob", blobName(k), "error", err)
 	}
 }
@@ -309,18 +309,5 @@ func (s *Store) Trim(ctx context.Context, bytes int64) error {
 	if !s.owner.Load() {
 		return ErrNotOwner
 	}
-	a := ask{trim: true, keep: bytes, done: make(chan struct{})}
-	select {
-	case s.asks <- a:
-	case <-s.kept:
-		return os.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case <-a.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.ask(ctx, func() { s.shrink(bytes) })
 }

@@ -1,6 +1,7 @@
 package cachestore
 
 import (
+	"context"
 	"errors"
 	"os"
 	"time"
@@ -8,25 +9,23 @@ import (
 
 // keep is the keeper's own.
 type keep struct {
-	lock     *os.File // whoever has it locked owns the index
-	idx      *index   // nil if not owner, or if it could not be made
+	idx      *index // nil if not owner, or if it could not be made
 	listen   *receiver
 	victims  []victim  // segments to give back next, the last first
 	retry    time.Time // when to try again to make an index
 	stamped  time.Time // when stamps were last stored
 	said     published // last
 	heard    uint64    // notices taken
+	toSweep  []string  // files sweep has not been through
+	swept    time.Time // when it last had been through all; zero: never
 	indexUse int64     // bytes of disk the index takes
 	pins     map[Key]int
 }
 
-// An ask is answered by closing done.
+// An ask is something the keeper is to do; it closes done after it.
 type ask struct {
-	room   int64 // make room for so many bytes
-	trim   bool  // give back until at most keep bytes are left
-	keep   int64
-	commit bool // commit all marks
-	done   chan struct{}
+	do   func()
+	done chan struct{}
 }
 
 const (
@@ -36,14 +35,19 @@ const (
 	ownDelay    = time.Second            // between attempts to get the lock
 )
 
-// ask hands a to the keeper and waits for its answer.
-func (s *Store) ask(a ask) {
-	a.done = make(chan struct{})
+// ask has the keeper call do, and waits until it has. It fails only if s is
+// closed, or ctx ends, before the keeper gets to it.
+func (s *Store) ask(ctx context.Context, do func()) error {
+	a := ask{do, make(chan struct{})}
 	select {
 	case s.asks <- a:
-		<-a.done
 	case <-s.kept:
+		return os.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	<-a.done
+	return nil
 }
 
 // keeper commits marks, gives space back and looks after the lock, until the
@@ -61,10 +65,8 @@ func (s *Store) keeper() {
 			s.disown()
 			return
 		case a := <-s.asks:
-			s.answer(a)
-			if a.commit {
-				pending = false
-			}
+			a.do()
+			close(a.done)
 		case n := <-s.notices:
 			s.noticed(n)
 		case <-s.kick:
@@ -81,24 +83,19 @@ func (s *Store) keeper() {
 		case <-timer.C:
 			pending = false
 			written = s.stats.writtenBytes.Load()
+			if s.dir().deleted() {
+				s.reopen()
+			}
 			s.tryOwn()
+			if !s.owner.Load() {
+				s.notifyUse()
+			}
 			s.commit(false)
 			s.balance()
+			s.sweep()
 			timer.Reset(ownDelay)
 		}
 	}
-}
-
-func (s *Store) answer(a ask) {
-	switch {
-	case a.commit:
-		s.commit(true)
-	case a.trim:
-		s.shrink(a.keep)
-	case a.room > 0:
-		s.shrink(s.limit() - a.room)
-	}
-	close(a.done)
 }
 
 // answerAll answers those who asked while the keeper was ending.
@@ -106,7 +103,8 @@ func (s *Store) answerAll() {
 	for {
 		select {
 		case a := <-s.asks:
-			s.answer(a)
+			a.do()
+			close(a.done)
 		case n := <-s.notices:
 			s.noticed(n)
 		default:
@@ -122,8 +120,7 @@ func (s *Store) commit(all bool) {
 		return
 	}
 	if k.idx == nil {
-		s.remakeIndex()
-		if k.idx == nil {
+		if s.remakeIndex(); k.idx == nil {
 			return
 		}
 	}
@@ -191,8 +188,8 @@ func (s *Store) takeDirty() (refs []ref, ops []op) {
 // replaced, from memory; a full disk may have room later.
 func (s *Store) indexFailed(err error) {
 	k := &s.keep
-	k.retry = time.Now().Add(stallLast)
 	if !errors.Is(err, errDamaged) {
+		k.retry = time.Now().Add(stallLast / 10)
 		s.stats.diskErrs.Add(1)
 		s.logSome("the cache index cannot be written", "error", err)
 		return
@@ -206,13 +203,13 @@ func (s *Store) indexFailed(err error) {
 // remakeIndex makes a new index; all that is in memory goes into it.
 func (s *Store) remakeIndex() {
 	k := &s.keep
-	k.retry = time.Now().Add(stallLast)
-	x, err := s.d.newIndex()
+	x, err := s.dir().newIndex()
 	if err != nil {
+		k.retry = time.Now().Add(stallLast)
 		s.logSome("the cache index cannot be made", "error", err)
 		return
 	}
-	k.idx = x
+	k.idx, k.retry = x, time.Time{}
 	s.mu.Lock()
 	s.dirtyAll()
 	s.mu.Unlock()

@@ -7,8 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -49,7 +47,7 @@ func (s *Store) Meta(k Key, name string) []byte {
 	if !metaNameOK(name) || s.closed.Load() {
 		return nil
 	}
-	f, err := openFile(s.d.meta, metaFileName(metaID{k, name}), os.O_RDONLY)
+	f, err := openFile(s.dir().meta, metaFileName(metaID{k, name}), os.O_RDONLY)
 	if err != nil {
 		return nil
 	}
@@ -88,10 +86,9 @@ func parseMeta(name string) (id metaID, ok bool) {
 // never found in part.
 func (s *Store) writeMeta(p put) error {
 	id := metaID{p.k, p.name}
-	fd := int(s.d.meta.Fd())
 	temp := metaFileName(id) + "~" // of one writer: whoever truncates it loses it
-	unix.Unlinkat(fd, temp, 0)
-	f, err := openFile(s.d.meta, temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
+	remove(s.dir().meta, temp)
+	f, err := openFile(s.dir().meta, temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
 	if err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return nil // another process writes the same
@@ -102,10 +99,10 @@ func (s *Store) writeMeta(p put) error {
 	_, alloc, _, statErr := allocated(f)
 	err = errors.Join(err, statErr, f.Close())
 	if err == nil {
-		err = unix.Renameat(fd, temp, fd, metaFileName(id))
+		err = rename(s.dir().meta, temp, metaFileName(id))
 	}
 	if err != nil {
-		unix.Unlinkat(fd, temp, 0)
+		remove(s.dir().meta, temp)
 		return err
 	}
 	s.stats.writtenBytes.Add(int64(len(p.data)))
@@ -161,7 +158,7 @@ func (s *Store) trimMeta() {
 }
 
 func (s *Store) removeMeta(id metaID) {
-	unix.Unlinkat(int(s.d.meta.Fd()), metaFileName(id), 0)
+	remove(s.dir().meta, metaFileName(id))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.metas[id]; m != nil {

@@ -13,19 +13,25 @@ func (s *Store) tryOwn() {
 	if s.owner.Load() {
 		return
 	}
-	if err := unix.Flock(int(s.keep.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := at(s.dir().lock, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
 		return // another has it, or the file system has no locks
 	}
 	loaded, secret, err := s.loadOld()
-	s.survey(loaded)
+	stale := s.survey(loaded)
 	if err == nil {
-		s.keep.idx, err = s.d.openIndex(secret)
+		s.keep.idx, err = s.dir().openIndex(secret)
 	}
 
 	s.mu.Lock()
 	// What this process has learned meanwhile is not in the index.
 	s.owner.Store(true)
 	s.dirtyAll()
+	for _, r := range stale {
+		s.dirty[r] = struct{}{}
+	}
+	for _, b := range s.blobs {
+		b.fresh = 0
+	}
 	for k, b := range loaded {
 		if have := s.blobs[k]; have != nil {
 			for i := range b.segs {
@@ -38,7 +44,6 @@ func (s *Store) tryOwn() {
 		s.blobs[k] = b
 	}
 	for _, b := range s.blobs {
-		b.fresh = 0
 		for i := range b.segs {
 			s.clock = max(s.clock, b.segs[i].stamp)
 		}
@@ -62,7 +67,7 @@ func (s *Store) tryOwn() {
 // can be saved of it.
 func (s *Store) loadOld() (blobs map[Key]*blob, secret [32]byte, err error) {
 	blobs = make(map[Key]*blob)
-	f, err := openFile(s.d.top, indexName, os.O_RDONLY)
+	f, err := openFile(s.dir().top, indexName, os.O_RDONLY)
 	if err != nil {
 		return blobs, secret, err
 	}
@@ -85,11 +90,11 @@ func (s *Store) loadOld() (blobs map[Key]*blob, secret [32]byte, err error) {
 
 // survey compares what was loaded with the files there are: it drops what has
 // no file, measures the others, and takes in files that no index knows, whose
-// chunks are found by looking.
-func (s *Store) survey(loaded map[Key]*blob) {
-	names, err := readNames(s.d.blobs)
+// chunks are found by looking. It returns the segments that it dropped.
+func (s *Store) survey(loaded map[Key]*blob) (stale []ref) {
+	names, err := readNames(s.dir().blobs)
 	if err != nil {
-		return
+		return nil
 	}
 	seen := make(map[Key]bool, len(names))
 	for _, name := range names {
@@ -97,7 +102,7 @@ func (s *Store) survey(loaded map[Key]*blob) {
 		if !ok {
 			continue
 		}
-		size, alloc, regular, err := allocatedAt(s.d.blobs, name)
+		size, alloc, regular, err := allocatedAt(s.dir().blobs, name)
 		if err != nil || !regular {
 			continue
 		}
@@ -110,41 +115,54 @@ func (s *Store) survey(loaded map[Key]*blob) {
 		seen[k] = true
 		b.alloc = alloc
 		for len(b.segs) > 0 && int64(b.segs[len(b.segs)-1].no)*segSize >= size {
-			b.remove(b.segs[len(b.segs)-1].no)
+			no := b.segs[len(b.segs)-1].no
+			b.remove(no)
+			stale = append(stale, ref{k, no})
 		}
 	}
-	for k := range loaded {
+	for k, b := range loaded {
 		if !seen[k] {
+			for i := range b.segs {
+				stale = append(stale, ref{k, b.segs[i].no})
+			}
 			delete(loaded, k)
 		}
 	}
+	return stale
 }
 
-// searchFile adds the segments of b's file that hold data nobody knows of.
-// b is the caller's own.
+// searchFile adds the segments of b's file that hold data. b is the caller's
+// own.
 func (s *Store) searchFile(b *blob) {
-	f, err := openFile(s.d.blobs, blobName(b.key), os.O_RDONLY)
+	f, err := openFile(s.dir().blobs, blobName(b.key), os.O_RDONLY)
 	if err != nil {
 		return
 	}
 	defer f.Close()
+	for _, no := range dataSegments(f) {
+		b.segment(no).flags |= flagProbe
+	}
+}
+
+// dataSegments returns the segments of a blob's file that hold data, in order.
+func dataSegments(f *os.File) (list []uint32) {
 	for off := int64(0); off < maxOff; {
 		from, to, ok := extent(f, off)
-		if !ok {
-			return
+		if !ok || from >= maxOff {
+			break
 		}
-		for no := from / segSize; no*segSize < min(to, maxOff); no++ {
-			if b.find(uint32(no)) == nil {
-				b.segment(uint32(no)).flags |= flagProbe
-			}
+		last := (min(to, maxOff) - 1) / segSize
+		for no := from / segSize; no <= last; no++ {
+			list = append(list, uint32(no))
 		}
-		off = (to + segSize - 1) / segSize * segSize
+		off = (last + 1) * segSize
 	}
+	return list
 }
 
 // surveyMeta takes in the metadata there is.
 func (s *Store) surveyMeta() {
-	names, err := readNames(s.d.meta)
+	names, err := readNames(s.dir().meta)
 	if err != nil {
 		return
 	}
@@ -153,7 +171,7 @@ func (s *Store) surveyMeta() {
 		if !ok {
 			continue
 		}
-		if _, alloc, regular, err := allocatedAt(s.d.meta, name); err == nil && regular {
+		if _, alloc, regular, err := allocatedAt(s.dir().meta, name); err == nil && regular {
 			s.mu.Lock()
 			known := s.metas[id] != nil
 			s.mu.Unlock()
@@ -180,5 +198,29 @@ func (s *Store) disown() {
 		}
 		k.idx = nil
 	}
-	unix.Flock(int(k.lock.Fd()), unix.LOCK_UN)
+	at(s.dir().lock, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
+	s.owner.Store(false)
+}
+
+// reopen begins anew after somebody has removed the directory.
+func (s *Store) reopen() {
+	d, err := openDir(s.path)
+	if err != nil {
+		return // perhaps later
+	}
+	s.log.Warn("the cache directory has been removed; starting an empty one", "dir", s.path)
+	s.disown()
+	s.mu.Lock()
+	for e := s.open.Front(); e != nil; e = s.open.Front() {
+		s.closeFile(e.Value.(*blob))
+	}
+	clear(s.blobs)
+	clear(s.dirty)
+	clear(s.metas)
+	s.touched, s.metaUse = nil, 0
+	s.used.Store(0)
+	s.mu.Unlock()
+	s.keep = keep{}
+	s.d.Swap(d).close()
+	s.stall.until.Store(0)
 }

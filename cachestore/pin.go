@@ -1,18 +1,12 @@
 package cachestore
 
-import (
-	"errors"
-	"io/fs"
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "os"
 
 // Pin keeps blob k from being given back until by, a name of the caller's
 // choosing such as a dataset's id, unpins it. A pin holds for every process,
 // and across restarts and the loss of the index.
 func (s *Store) Pin(k, by Key) error {
-	f, err := openFile(s.d.pins, pinName(k, by), os.O_CREATE|os.O_RDONLY)
+	f, err := openFile(s.dir().pins, pinName(k, by), os.O_CREATE|os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -21,16 +15,12 @@ func (s *Store) Pin(k, by Key) error {
 
 // Unpin takes a pin back; that there is none is no error.
 func (s *Store) Unpin(k, by Key) error {
-	err := unix.Unlinkat(int(s.d.pins.Fd()), pinName(k, by), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return &fs.PathError{Op: "unlink", Path: pinName(k, by), Err: err}
-	}
-	return nil
+	return remove(s.dir().pins, pinName(k, by))
 }
 
 // Pins returns who has pinned blob k.
 func (s *Store) Pins(k Key) (by []Key, err error) {
-	names, err := readNames(s.d.pins)
+	names, err := readNames(s.dir().pins)
 	for _, name := range names {
 		if blob, who, ok := parsePin(name); ok && blob == k {
 			by = append(by, who)
@@ -65,7 +55,7 @@ func (d *dir) readPins() (map[Key]int, error) {
 // readPins brings keep.pins up to date. If they cannot be read those known
 // hold.
 func (s *Store) readPins() {
-	if pins, err := s.d.readPins(); err == nil {
+	if pins, err := s.dir().readPins(); err == nil {
 		s.keep.pins = pins
 	}
 }

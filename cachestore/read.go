@@ -288,7 +288,7 @@ func (s *Store) file(k Key, create bool) (*os.File, error) {
 	if create {
 		flag |= os.O_CREATE
 	}
-	f, err := openFile(s.d.blobs, blobName(k), flag)
+	f, err := openFile(s.dir().blobs, blobName(k), flag)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotOurs) {
 			s.lost(k)

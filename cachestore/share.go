@@ -18,13 +18,17 @@ type notice struct {
 	n    int // chunks
 }
 
-const noticePut = 1 // n chunks at off have been written
+const (
+	noticePut = 1 // n chunks at off have been written
+	noticeUse = 2 // n chunks at off have been read
+)
 
 // FORMAT: notice. See the package comment.
 const (
 	noticeMagic = "FCN1"
 	noticeLen   = 4 + 1 + 32 + 8 + 4
 	noticeMax   = 1 << 16 // chunks
+	noticeBatch = 256     // of uses, a second
 )
 
 func (n notice) append(b []byte) []byte {
@@ -43,7 +47,7 @@ func parseNotice(b []byte) (n notice, ok bool) {
 	copy(n.k[:], b[5:])
 	n.off = int64(binary.LittleEndian.Uint64(b[37:]))
 	n.n = int(binary.LittleEndian.Uint32(b[45:]))
-	return n, n.kind == noticePut && n.n > 0 && n.n <= noticeMax && inRange(n.off, n.n)
+	return n, (n.kind == noticePut || n.kind == noticeUse) && n.n > 0 && n.n <= noticeMax && inRange(n.off, n.n)
 }
 
 // socketPath names the owner's socket by descriptor, since the name of a
@@ -52,17 +56,30 @@ func (d *dir) socketPath() string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", d.top.Fd(), socketName)
 }
 
-// notify tells the owner, if it listens. Only the writer calls it.
+// notify tells the owner, if it listens.
 func (s *Store) notify(n notice) {
-	if s.tell == 0 {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return
-		}
-		s.tell = fd
-	}
 	var buf [noticeLen]byte
-	unix.Sendto(s.tell, n.append(buf[:0]), 0, &unix.SockaddrUnix{Name: s.d.socketPath()})
+	unix.Sendto(s.tell, n.append(buf[:0]), 0, &unix.SockaddrUnix{Name: s.dir().socketPath()})
+}
+
+// notifyUse tells the owner which segments have been used, some at a time.
+func (s *Store) notifyUse() {
+	s.mu.Lock()
+	var used []ref
+	for len(s.touched) > 0 && len(used) < noticeBatch {
+		r := s.touched[len(s.touched)-1]
+		s.touched = s.touched[:len(s.touched)-1]
+		if b := s.blobs[r.k]; b != nil {
+			if g := b.find(r.no); g != nil {
+				g.flags &^= flagTouched
+				used = append(used, r)
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, r := range used {
+		s.notify(notice{kind: noticeUse, k: r.k, off: int64(r.no) * segSize, n: 1})
+	}
 }
 
 // A receiver hands the notices of others to the keeper.
@@ -73,8 +90,8 @@ type receiver struct {
 
 // receive starts a receiver; nil if the file system has no sockets.
 func (s *Store) receive() *receiver {
-	unix.Unlinkat(int(s.d.top.Fd()), socketName, 0)
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.d.socketPath(), Net: "unixgram"})
+	remove(s.dir().top, socketName)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.dir().socketPath(), Net: "unixgram"})
 	if err != nil {
 		s.log.Info("other processes cannot tell the cache what they put", "error", err)
 		return nil
@@ -109,7 +126,15 @@ func (s *Store) noticed(n notice) {
 	if !s.owner.Load() {
 		return
 	}
-	size, alloc, regular, err := allocatedAt(s.d.blobs, blobName(n.k))
+	if n.kind == noticeUse {
+		s.mu.Lock()
+		if b := s.blobs[n.k]; b != nil {
+			s.touch(b, n.off, n.n)
+		}
+		s.mu.Unlock()
+		return
+	}
+	size, alloc, regular, err := allocatedAt(s.dir().blobs, blobName(n.k))
 	if err != nil || !regular || n.off >= size {
 		return
 	}
@@ -168,13 +193,13 @@ func (s *Store) publish() {
 	binary.LittleEndian.PutUint64(b[0:], uint64(p.used))
 	binary.LittleEndian.PutUint64(b[8:], uint64(p.limit))
 	binary.LittleEndian.PutUint64(b[16:], p.seq)
-	k.lock.WriteAt(b[:], 0)
+	s.dir().lock.WriteAt(b[:], 0)
 }
 
 // readPublished reads the lock file.
 func (s *Store) readPublished() (p published, ok bool) {
 	var b [publishedLen]byte
-	if _, err := s.keep.lock.ReadAt(b[:], 0); err != nil {
+	if _, err := s.dir().lock.ReadAt(b[:], 0); err != nil {
 		return p, false // of an owner that has not got that far
 	}
 	p.used, p.limit = int64(binary.LittleEndian.Uint64(b[0:])), int64(binary.LittleEndian.Uint64(b[8:]))
@@ -185,7 +210,7 @@ func (s *Store) readPublished() (p published, ok bool) {
 // roomShared is room for a process that does not own the index: it goes by
 // what the owner has published, and what itself has written since.
 func (s *Store) roomShared(n int64) bool {
-	if _, free, err := s.d.space(); err == nil && free-n < s.minFree {
+	if _, free, err := s.dir().space(); err == nil && free-n < s.minFree {
 		return false
 	}
 	p, ok := s.readPublished()
@@ -206,7 +231,7 @@ func (s *Store) roomShared(n int64) bool {
 func (s *Store) weighIndex() {
 	var sum int64
 	for _, name := range []string{indexName, badName} {
-		if _, alloc, regular, err := allocatedAt(s.d.top, name); err == nil && regular {
+		if _, alloc, regular, err := allocatedAt(s.dir().top, name); err == nil && regular {
 			sum += alloc
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,9 @@ type Options struct {
 // A Store is an open cache. It is safe for concurrent use, and any number of
 // processes may have the same directory open.
 type Store struct {
-	d       *dir
+	path    string              // of the directory, as it was named
+	d       atomic.Pointer[dir] // replaced by the keeper if the directory is deleted
+	tell    int                 // socket to send notices by; -1 if there is none
 	log     *slog.Logger
 	size    int64
 	minFree int64
@@ -65,7 +68,6 @@ type Store struct {
 
 	// Only the writer touches these.
 	fullUntil time.Time // room is not asked for before
-	tell      int       // socket for notices; 0 if not open
 	heard     published // what the owner last published
 	unheard   int64     // bytes written since
 
@@ -98,18 +100,22 @@ type blob struct {
 	fresh uint8 // flags of new segments
 }
 
-// Open opens the cache in dir, which it makes if there is none. It refuses a
+// Open opens the cache in directory path, which it makes if there is none. It refuses a
 // directory that holds anything but a cache.
-func Open(dir string, opts *Options) (*Store, error) {
+func Open(path string, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	d, err := openDir(dir)
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDir(path)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
-		d:       d,
+		path:    path,
 		log:     cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
 		size:    cmp.Or(opts.Size, 10<<30),
 		minFree: opts.MinFree,
@@ -125,20 +131,22 @@ func Open(dir string, opts *Options) (*Store, error) {
 		dirty:   make(map[ref]struct{}),
 		metas:   make(map[metaID]*metaFile),
 	}
-	s.keep.lock, err = openFile(d.top, lockName, os.O_CREATE|os.O_RDWR)
-	if err != nil {
-		d.close()
-		return nil, err
-	}
+	s.d.Store(d)
 	if total, _, err := d.space(); err == nil && s.minFree == 0 {
 		s.minFree = min(1<<30, total/10)
 	}
 	s.minFree = max(s.minFree, 0)
+	if s.tell, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		s.tell = -1
+	}
 	s.tryOwn()
 	go s.writer()
 	go s.keeper()
 	return s, nil
 }
+
+// dir returns the open directory.
+func (s *Store) dir() *dir { return s.d.Load() }
 
 // Close writes what was put, commits it and gives the directory free for
 // others. A Store that is closed holds nothing and takes nothing.
@@ -153,11 +161,8 @@ func (s *Store) Close() error {
 		}
 		s.blobs = nil
 		s.mu.Unlock()
-		if s.tell != 0 {
-			unix.Close(s.tell)
-		}
-		s.keep.lock.Close()
-		s.d.close()
+		unix.Close(s.tell)
+		s.dir().close()
 	})
 	return nil
 }
@@ -245,7 +250,7 @@ type Blob struct {
 
 // Blobs returns what the cache holds, in the order of the keys.
 func (s *Store) Blobs() []Blob {
-	pins, _ := s.d.readPins()
+	pins, _ := s.dir().readPins()
 	var list []Blob
 	s.mu.Lock()
 	for k, b := range s.blobs {
@@ -257,7 +262,7 @@ func (s *Store) Blobs() []Blob {
 	}
 	s.mu.Unlock()
 	if !s.owner.Load() {
-		list = s.d.listBlobs(list, pins)
+		list = s.dir().listBlobs(list, pins)
 	}
 	slices.SortFunc(list, func(a, b Blob) int { return slices.Compare(a.Key[:], b.Key[:]) })
 	return list

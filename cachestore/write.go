@@ -1,6 +1,7 @@
 package cachestore
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,21 +17,17 @@ type put struct {
 	k    Key
 	off  int64
 	data []byte
-	pool *sync.Pool // where data goes back to
-	name string     // of metadata, else empty
+	buf  *[]byte // what data lies in; from a pool unless it is metadata
+	name string  // of metadata, else empty
 
 	flushed chan struct{} // not nil: closed when all before it is committed
 }
 
 // Buffers of puts, by size. A larger put is cut.
-var pools = [...]struct {
-	size int
-	pool *sync.Pool
-}{
-	{16 << 10, &sync.Pool{New: func() any { return new([16 << 10]byte) }}},
-	{128 << 10, &sync.Pool{New: func() any { return new([128 << 10]byte) }}},
-	{1 << 20, &sync.Pool{New: func() any { return new([1 << 20]byte) }}},
-}
+var (
+	bufSizes = [...]int{16 << 10, 64 << 10, 256 << 10, maxPut}
+	bufs     [len(bufSizes)]sync.Pool // of *[]byte
+)
 
 const maxPut = 1 << 20
 
@@ -64,26 +61,26 @@ func (s *Store) Put(k Key, off int64, c merkle.Chunk) {
 
 // enqueue copies p's data and hands it to the writer, or drops it.
 func (s *Store) enqueue(p put) {
-	size := len(p.data)
-	for _, c := range pools {
-		if p.name == "" && size <= c.size {
-			size, p.pool = c.size, c.pool
-			break
+	class, size := 0, len(p.data)
+	if p.name == "" {
+		for bufSizes[class] < size {
+			class++
 		}
+		size = bufSizes[class]
 	}
 	if s.queued.Add(int64(size)) > s.memory {
 		s.queued.Add(-int64(size))
 		s.stats.dropped.Add(1)
 		return
 	}
-	var buf []byte
-	if p.pool == nil {
-		buf = make([]byte, len(p.data))
-	} else {
-		buf = poolGet(p.pool)[:len(p.data)]
+	if p.name == "" {
+		p.buf, _ = bufs[class].Get().(*[]byte)
 	}
-	copy(buf, p.data)
-	p.data = buf
+	if p.buf == nil {
+		b := make([]byte, size)
+		p.buf = &b
+	}
+	p.data = (*p.buf)[:copy(*p.buf, p.data)]
 	select {
 	case s.puts <- p:
 	default:
@@ -92,32 +89,14 @@ func (s *Store) enqueue(p put) {
 	}
 }
 
-func poolGet(p *sync.Pool) []byte {
-	switch b := p.Get().(type) {
-	case *[16 << 10]byte:
-		return b[:]
-	case *[128 << 10]byte:
-		return b[:]
-	default:
-		return b.(*[1 << 20]byte)[:]
-	}
-}
-
 // release gives p's buffer back.
 func (s *Store) release(p put) {
-	size := cap(p.data)
-	if p.pool == nil {
-		size = len(p.data)
-	}
+	size := len(*p.buf)
 	s.queued.Add(-int64(size))
-	switch b := p.data[:size]; {
-	case p.pool == nil:
-	case size == 16<<10:
-		p.pool.Put((*[16 << 10]byte)(b))
-	case size == 128<<10:
-		p.pool.Put((*[128 << 10]byte)(b))
-	default:
-		p.pool.Put((*[1 << 20]byte)(b))
+	for class := range bufSizes {
+		if p.name == "" && size == bufSizes[class] {
+			bufs[class].Put(p.buf)
+		}
 	}
 }
 
@@ -148,7 +127,7 @@ func (s *Store) writer() {
 func (s *Store) handle(p put) {
 	switch {
 	case p.flushed != nil:
-		s.ask(ask{commit: true})
+		s.ask(context.Background(), func() { s.commit(true) })
 		close(p.flushed)
 		return
 	case s.stall.active() || !s.room(int64(len(p.data))):
