@@ -1,0 +1,357 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/floefs/floe/engine/catalog"
+)
+
+// maxDepth is how many directories below one another readers follow.
+const maxDepth = 2048
+
+// A found is what a walk has found: the items, and how many links files with
+// several have.
+type found struct {
+	*spool
+	links map[uint64]uint32 // by the number of the first
+}
+
+// A walker is the first step.
+type walker struct {
+	*run
+	*cursor
+	out    *spool
+	number uint64           // of the latest entry
+	groups map[inode]*group // of files with several links
+	avoid  map[inode]bool
+}
+
+// An inode names a file, whatever its names.
+type inode struct{ dev, ino uint64 }
+
+// A group is the links of one file.
+type group struct {
+	first uint64
+	links uint32
+	stamp stamp
+}
+
+// walk lists everything below root in pre-order, names sorted bytewise. It
+// also opens every file, so that one that cannot be read is known before
+// anything is stored.
+func (r *run) walk(root *cursor) (*found, error) {
+	r.progress.Step = Walking
+	out, err := newSpool(r.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	w := &walker{run: r, cursor: root, out: out, groups: make(map[inode]*group), avoid: inodes(r.Avoid)}
+	err = w.top()
+	if err == nil {
+		err = out.rewind()
+	}
+	if err != nil {
+		out.close()
+		return nil, err
+	}
+	f := &found{spool: out, links: make(map[uint64]uint32, len(w.groups))}
+	for _, g := range w.groups {
+		f.links[g.first] = g.links
+	}
+	return f, nil
+}
+
+// inodes returns what some paths name now. Those that name nothing cannot
+// turn up.
+func inodes(paths []string) map[inode]bool {
+	m := make(map[inode]bool)
+	for _, p := range paths {
+		var st unix.Stat_t
+		if unix.Stat(p, &st) == nil {
+			m[inode{st.Dev, st.Ino}] = true
+		}
+	}
+	return m
+}
+
+// top lists the published directory itself and what it holds.
+func (w *walker) top() error {
+	st, err := w.stat()
+	if err != nil {
+		return w.fail("reading", "", err)
+	}
+	return w.dir("", &st)
+}
+
+// dir lists the directory the cursor is in.
+func (w *walker) dir(name string, st *unix.Stat_t) error {
+	w.number++
+	it := w.item(name, catalog.Dir, st)
+	if err := w.xattrs(it, w.at().fd); err != nil {
+		return w.fail("reading attributes of", "", err)
+	}
+	if err := w.out.add(it); err != nil {
+		return err
+	}
+	names, err := w.names()
+	if err != nil {
+		return w.fail("listing", "", err)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		if err := w.ctx.Err(); err != nil {
+			return context.Cause(w.ctx)
+		}
+		if err := w.entry(n); err != nil {
+			return err
+		}
+	}
+	return w.out.add(&item{end: true})
+}
+
+// entry lists one entry of the directory the cursor is in, with all it holds.
+func (w *walker) entry(name string) error {
+	st, err := w.lstat(name)
+	if err != nil {
+		return w.fail("reading", name, err)
+	}
+	if w.leaveOut(name, &st) {
+		return nil
+	}
+	w.progress.Entries++
+	w.progress.tick(func() string { return w.path(name) })
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return w.subdir(name, &st)
+	case unix.S_IFLNK:
+		return w.symlink(name, &st)
+	default:
+		return w.file(name, &st)
+	}
+}
+
+// leaveOut reports, also to the user, whether an entry is left out.
+func (w *walker) leaveOut(name string, st *unix.Stat_t) bool {
+	kind, detail := Kind(""), ""
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	switch {
+	case w.avoid[inode{st.Dev, st.Ino}]:
+		kind = Avoided
+	case w.match.Match(name, isDir, func() string { return w.path(name) }):
+		kind = Excluded
+	case w.OneFileSystem && st.Dev != w.way[0].dev:
+		kind = OtherFS
+	case isDir && w.depth() >= maxDepth:
+		kind, detail = TooDeep, fmt.Sprintf("more than %d directories below one another", maxDepth)
+	default:
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFREG, unix.S_IFDIR, unix.S_IFLNK:
+			return false
+		case unix.S_IFBLK, unix.S_IFCHR:
+			kind = Device
+		case unix.S_IFIFO:
+			kind = Fifo
+		case unix.S_IFSOCK:
+			kind = Socket
+		default:
+			kind = OtherType
+		}
+	}
+	w.res.Notices.add(kind, w.path(name), detail)
+	return true
+}
+
+func (w *walker) subdir(name string, seen *unix.Stat_t) error {
+	if err := w.enter(name); err != nil {
+		return w.fail("opening", name, err)
+	}
+	st, err := w.stat()
+	if err != nil {
+		return w.fail("reading", "", err)
+	}
+	if st.Dev != seen.Dev || st.Ino != seen.Ino {
+		// Something was mounted there, perhaps by our looking at it.
+		if err := w.left(name); err != nil {
+			return err
+		}
+		if w.leaveOut(name, &st) {
+			return nil
+		}
+		return w.subdir(name, &st)
+	}
+	w.res.Dirs++
+	if err := w.dir(name, &st); err != nil {
+		return err
+	}
+	return w.left(name)
+}
+
+// left moves the cursor out of a directory called name.
+func (c *cursor) left(name string) error {
+	if err := c.leave(); err != nil {
+		return c.fail("leaving", name, err)
+	}
+	return nil
+}
+
+func (w *walker) symlink(name string, st *unix.Stat_t) error {
+	target, err := w.readlink(name)
+	if err != nil {
+		return w.fail("reading", name, err)
+	}
+	w.number++
+	w.res.Symlinks++
+	it := w.item(name, catalog.Symlink, st)
+	it.entry.Size, it.entry.Mode, it.entry.Target = 0, catalog.MaxMode, target
+	return w.out.add(it)
+}
+
+func (w *walker) file(name string, st *unix.Stat_t) error {
+	fd, err := w.openat(name, fileFlags)
+	if err != nil {
+		return w.fail("opening", name, err)
+	}
+	defer unix.Close(fd)
+	var now unix.Stat_t
+	if _, err := retry(func() (int, error) { return 0, unix.Fstat(fd, &now) }); err != nil {
+		return w.fail("reading", name, err)
+	}
+	if stampOf(&now) != stampOf(st) || now.Mode != st.Mode {
+		return w.fail("reading", name, ErrChanged)
+	}
+	w.number++
+	it := w.item(name, catalog.File, st)
+	if err := w.xattrs(it, fd); err != nil {
+		return w.fail("reading attributes of", name, err)
+	}
+	if st.Nlink > 1 {
+		key := inode{st.Dev, st.Ino}
+		g := w.groups[key]
+		if g == nil {
+			g = &group{first: w.number, stamp: it.stamp}
+			w.groups[key] = g
+		}
+		if g.stamp != it.stamp {
+			return w.fail("reading", name, ErrChanged)
+		}
+		g.links++
+		it.entry.First = g.first
+	}
+	w.res.Files++
+	w.res.Bytes += uint64(st.Size)
+	w.progress.Files++
+	w.progress.Bytes += uint64(st.Size)
+	return w.out.add(it)
+}
+
+// item returns what a stat says of an entry.
+func (w *walker) item(name string, t catalog.Type, st *unix.Stat_t) *item {
+	it := &item{stamp: stampOf(st)}
+	it.entry = catalog.Entry{
+		Name: name, Type: t, Mode: uint16(st.Mode & catalog.MaxMode),
+		Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec), Links: 1,
+	}
+	if t == catalog.File {
+		it.entry.Size = st.Size
+	}
+	path := func() string {
+		if t == catalog.Dir {
+			return w.path("") // the cursor is in it
+		}
+		return w.path(name)
+	}
+	if bits := st.Mode & (unix.S_ISUID | unix.S_ISGID | unix.S_ISVTX); bits != 0 && t != catalog.Symlink {
+		w.res.Notices.add(Special, path(), fmt.Sprintf("mode %04o", st.Mode&0o7777))
+	}
+	if sec := min(max(st.Mtim.Sec, -catalog.MaxTime), catalog.MaxTime); sec != st.Mtim.Sec {
+		it.entry.Sec, it.entry.Nsec = sec, 0
+		w.res.Notices.add(TimeMoved, path(), fmt.Sprintf("%d seconds since 1970", st.Mtim.Sec))
+	}
+	return it
+}
+
+// stampOf returns the stamp of what was stated.
+func stampOf(st *unix.Stat_t) stamp {
+	return stamp{
+		Dev: st.Dev, Ino: st.Ino, Size: st.Size,
+		Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec), CSec: st.Ctim.Sec, CNsec: uint32(st.Ctim.Nsec),
+	}
+}
+
+// xattrs sets the xattrs of an item that is open as fd.
+func (w *walker) xattrs(it *item, fd int) error {
+	path := func() string {
+		if it.entry.Type == catalog.Dir {
+			return w.path("")
+		}
+		return w.path(it.entry.Name)
+	}
+	list, err := userXattrs(fd)
+	if err != nil {
+		return err
+	}
+	keep := list[:0]
+	for _, x := range list {
+		if err := catalog.CheckXattrName(x.Name); err != nil {
+			w.res.Notices.add(XattrsLost, path(), err.Error())
+			continue
+		}
+		keep = append(keep, x)
+	}
+	if it.xattr, err = catalog.EncodeXattrs(keep); err != nil {
+		it.xattr = nil
+		w.res.Notices.add(XattrsLost, path(), err.Error())
+	}
+	return nil
+}
+
+// userXattrs returns the xattrs of the user namespace of a file.
+func userXattrs(fd int) ([]catalog.Xattr, error) {
+	names, err := grown(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	var list []catalog.Xattr
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
+		if !strings.HasPrefix(name, "user.") {
+			continue
+		}
+		value, err := grown(func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+		if err == unix.ENODATA {
+			err = ErrChanged // it was listed
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, catalog.Xattr{Name: name, Value: value})
+	}
+	return list, nil
+}
+
+// grown calls get, which fills a buffer and says how much there is, with one
+// that is large enough. A file system without xattrs has none.
+func grown(get func([]byte) (int, error)) ([]byte, error) {
+	for {
+		n, err := retry(func() (int, error) { return get(nil) })
+		if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+			return nil, nil
+		}
+		if err != nil || n == 0 {
+			return nil, err
+		}
+		buf := make([]byte, n)
+		n, err = retry(func() (int, error) { return get(buf) })
+		if err == unix.ERANGE {
+			continue // it grew meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		return buf[:n], nil
+	}
+}
