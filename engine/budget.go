@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// budget bounds the bytes of all buffers in flight.
+// budget bounds the bytes of all buffers in flight. The zero budget bounds
+// nothing.
 type budget struct {
 	limit int64
-	sem   *semaphore.Weighted
+	sem   *semaphore.Weighted // nil: without a limit
 }
 
 func newBudget(limit int64) *budget { return &budget{limit, semaphore.NewWeighted(limit)} }
@@ -22,7 +23,11 @@ func newBudget(limit int64) *budget { return &budget{limit, semaphore.NewWeighte
 // for good.
 func (b *budget) acquire(ctx context.Context, n int64) error { return b.sem.Acquire(ctx, n) }
 
-func (b *budget) release(n int64) { b.sem.Release(n) }
+func (b *budget) release(n int64) {
+	if b.sem != nil {
+		b.sem.Release(n)
+	}
+}
 
 // A buffer is pooled memory that several readers may hold; the last to let go
 // returns it and its share of the budget.

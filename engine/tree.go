@@ -212,4 +212,4 @@ func prove(run *merkle.Run, want []byte, n int) error {
 }
 
 // unbudgeted backs the buffers of interior chunks and pages.
-var unbudgeted = newBudget(1 << 62)
+var unbudgeted = new(budget)
