@@ -1,5 +1,7 @@
 package erasure
 
+import "slices"
+
 const (
 	// stride is how many bytes of each shard are coded at a time: long enough
 	// to pay for a call, short enough for the shards to stay in the cache.
@@ -71,23 +73,23 @@ func (c *Code) encodeInPlace(s *scratch, end, j int, original, recovery Symbols)
 func (c *Code) encodePacked(s *scratch, from, size, first, last int, original, recovery Symbols) {
 	rest := size - from
 	n := packedLen((last - first) * rest)
+	start := newPacker((last - first) * (rest / block * block))
 	s.grow(stride, c.k+c.m)
 	for i := range c.k {
 		buf := s.buffer(i, n)
 		clear(buf[n-block:])
-		at := 0
+		p := start
 		for j := first; j < last; j++ {
 			o := original(i, j)
-			if len(o) >= size {
-				at = pack(buf, at, o[from:size])
+			if len(o) < size {
+				clear(s.padded[:rest])
+				if len(o) > from {
+					copy(s.padded, o[from:])
+				}
+				p.pack(buf, s.padded[:rest])
 				continue
 			}
-			pad := s.padded[:rest]
-			clear(pad)
-			if len(o) > from {
-				copy(pad, o[from:])
-			}
-			at = pack(buf, at, pad)
+			p.pack(buf, o[from:size])
 		}
 		s.in[i] = buf
 	}
@@ -104,12 +106,13 @@ func (c *Code) encodePacked(s *scratch, from, size, first, last int, original, r
 		if s.out[i] == nil {
 			continue
 		}
-		at := 0
+		p := start
 		for j := first; j < last; j++ {
 			if r := recovery(i, j); r != nil {
-				unpack(r[from:size], s.out[i], at)
+				p.unpack(r[from:size], s.out[i])
+			} else {
+				p.skip(rest)
 			}
-			at += rest / 2
 		}
 	}
 }
@@ -120,25 +123,35 @@ func (c *Code) encode(s *scratch, originals, recovery [][]byte, n int) {
 	for p := range c.parts {
 		part := &c.parts[p]
 		out := recovery[part.first : part.first+part.count]
+		if !slices.ContainsFunc(out, func(o []byte) bool { return o != nil }) {
+			continue
+		}
+		if part.plan != nil {
+			dst := s.shards[:0]
+			for i, o := range out {
+				if o == nil {
+					o = s.surplus(i, n)
+				}
+				dst = append(dst, o)
+			}
+			part.plan.run(s, dst, originals, 0, n)
+			continue
+		}
 		shards := s.shards[:0]
 		for range part.zeros {
 			shards = append(shards, s.zero[:n])
 		}
 		shards = append(shards, originals...)
-		wanted := false
 		for i := range part.parities {
 			if i < part.count && out[i] != nil {
-				wanted = true
 				shards = append(shards, out[i])
 			} else {
 				shards = append(shards, s.surplus(i, n))
 			}
 		}
-		if !wanted {
-			continue
-		}
 		if err := part.enc.Encode(shards); err != nil {
 			panic("internal error: " + err.Error())
 		}
+		s.shards = shards
 	}
 }

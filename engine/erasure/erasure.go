@@ -26,6 +26,7 @@ package erasure
 
 import (
 	"fmt"
+	"math/bits"
 	"sync"
 
 	"github.com/klauspost/reedsolomon"
@@ -59,6 +60,8 @@ type part struct {
 	zeros        int // zero shards in front of the originals
 	parities     int // asked of the library, at least count
 	enc          reedsolomon.Encoder
+
+	plan *Plan // interpolates the recovery symbols, if that is cheaper
 }
 
 // New returns the code with k originals and m recovery symbols. Both are at
@@ -85,6 +88,13 @@ func New(k, m int) (*Code, error) {
 			return nil, fmt.Errorf("code with %d original and %d recovery symbols: %w", k, m, err)
 		}
 		p.enc = enc
+		// 34+66 has a second part of two symbols. The library does two
+		// transforms there and back for it, of chunk*log(chunk)/2 steps each.
+		if steps := 3 * c.chunk * bits.Len(uint(c.chunk)) / 2; p.count*k < steps && len(c.parts) > 1 {
+			if p.plan, err = c.Plan(upTo(k), upTo(k + p.first + p.count)[k+p.first:]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	c.scratch.New = func() any { return newScratch(c) }
 	return c, nil
@@ -118,6 +128,15 @@ func (c *Code) zeroPoints() (from, to int) {
 		return c.k, c.chunk
 	}
 	return c.chunk + c.k, pow2(c.chunk + c.k)
+}
+
+// upTo returns the numbers below n.
+func upTo(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
 }
 
 // pow2 returns the smallest power of two that is at least v.

@@ -8,8 +8,9 @@ package erasure
 // can be coded as one long string of words.
 //
 // The library takes shards of whole 64-byte blocks. Full blocks of a symbol
-// are such blocks already; shorter ones are packed: their words are strung
-// together into blocks of 32.
+// are such blocks already. Where symbols are packed behind one another, their
+// full blocks come first, one after another; then follow the words of their
+// short last blocks, strung together into blocks of 32.
 
 const (
 	block = 64        // bytes
@@ -32,35 +33,45 @@ func AlignRange(size, from, to int) (int, int) {
 // packedLen returns the bytes of whole blocks that n bytes of symbols need.
 func packedLen(n int) int { return (n + block - 1) / block * block }
 
-// pack writes a whole number of blocks of one symbol, the last one perhaps
-// short, as words from word number at on. It returns the next word's number.
-func pack(packed []byte, at int, symbol []byte) int {
-	for len(symbol) > 0 {
-		half := min(len(symbol), block) / 2
-		if half == words && at%words == 0 {
-			copy(packed[2*at:2*at+block], symbol)
-		} else {
-			scatter(packed, at, symbol[:half], symbol[half:2*half])
-		}
-		at += half
-		symbol = symbol[2*half:]
-	}
-	return at
+// A packer goes through symbols that are packed into one buffer, or unpacked
+// from it. All that are packed together must be gone through in one order.
+type packer struct {
+	blocks int // where the next full block goes, in bytes
+	tails  int // where the next short block goes, in words
 }
 
-// unpack is the inverse of pack.
-func unpack(symbol []byte, packed []byte, at int) int {
-	for len(symbol) > 0 {
-		half := min(len(symbol), block) / 2
-		if half == words && at%words == 0 {
-			copy(symbol[:block], packed[2*at:])
-		} else {
-			gather(symbol[:half], symbol[half:2*half], packed, at)
-		}
-		at += half
-		symbol = symbol[2*half:]
+// newPacker returns a packer for symbols, or parts of such, which together
+// have full bytes in full blocks.
+func newPacker(full int) packer { return packer{tails: full / 2} }
+
+// pack writes the next symbol.
+func (p *packer) pack(packed, symbol []byte) {
+	if full := len(symbol) / block * block; full > 0 {
+		p.blocks += copy(packed[p.blocks:], symbol[:full])
+		symbol = symbol[full:]
 	}
-	return at
+	if half := len(symbol) / 2; half > 0 {
+		scatter(packed, p.tails, symbol[:half], symbol[half:])
+		p.tails += half
+	}
+}
+
+// unpack reads the next symbol.
+func (p *packer) unpack(symbol, packed []byte) {
+	if full := len(symbol) / block * block; full > 0 {
+		p.blocks += copy(symbol[:full], packed[p.blocks:])
+		symbol = symbol[full:]
+	}
+	if half := len(symbol) / 2; half > 0 {
+		gather(symbol[:half], symbol[half:], packed, p.tails)
+		p.tails += half
+	}
+}
+
+// skip passes over a symbol of n bytes.
+func (p *packer) skip(n int) {
+	p.blocks += n / block * block
+	p.tails += n % block / 2
 }
 
 // scatter writes words at, at+1, ... whose low and high bytes are given.

@@ -197,7 +197,7 @@ func (p *Plan) runPacked(s *scratch, size, packFrom, from int, dst, src [][]byte
 	limit := p.stride()
 	s.grow(limit, len(src)+len(dst))
 	for lo, n := 0, len(src[0]); lo < n; {
-		total := 0
+		total, full := 0, 0
 		for pieces = pieces[:0]; lo < n; {
 			start := (from + lo) / size * size
 			a, b := max(lo, start+packFrom-from), min(start+size-from, n)
@@ -207,6 +207,7 @@ func (p *Plan) runPacked(s *scratch, size, packFrom, from int, dst, src [][]byte
 			if a < b {
 				pieces = append(pieces, [2]int{a, b})
 				total += b - a
+				full += (b - a) / block * block
 			}
 			lo = b
 		}
@@ -217,9 +218,9 @@ func (p *Plan) runPacked(s *scratch, size, packFrom, from int, dst, src [][]byte
 		for i := range in {
 			in[i] = s.buffer(i, padded)
 			clear(in[i][padded-block:])
-			at := 0
+			pk := newPacker(full)
 			for _, piece := range pieces {
-				at = pack(in[i], at, src[i][piece[0]:piece[1]])
+				pk.pack(in[i], src[i][piece[0]:piece[1]])
 			}
 		}
 		for i := range out {
@@ -227,9 +228,9 @@ func (p *Plan) runPacked(s *scratch, size, packFrom, from int, dst, src [][]byte
 		}
 		p.run(s, out, in, 0, padded)
 		for i := range out {
-			at := 0
+			pk := newPacker(full)
 			for _, piece := range pieces {
-				at = unpack(dst[i][piece[0]:piece[1]], out[i], at)
+				pk.unpack(dst[i][piece[0]:piece[1]], out[i])
 			}
 		}
 	}

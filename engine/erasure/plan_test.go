@@ -59,14 +59,6 @@ func shardsOf(t testing.TB, k, m, size, count int) [][]byte {
 	return shards
 }
 
-func upTo(n int) []int {
-	s := make([]int, n)
-	for i := range s {
-		s[i] = i
-	}
-	return s
-}
-
 func TestAnyKSymbolsRestoreAllOthers(t *testing.T) {
 	for n := 2; n <= 10; n++ {
 		for k := 1; k < n; k++ {

@@ -67,14 +67,14 @@ func (w *columnWorker) run(p Params, first, count int, leaves []merkle.Hash, m *
 			}
 			w.symbols[rows] = s
 		}
-		hashSymbols(column[:rows], w.symbols[:rows])
+		for i := range below {
+			w.symbols[rows+i] = recovery(i, j)
+		}
+		hashSymbols(column[:rows+below], w.symbols[:rows+below])
+		copy(column[p.K1:], column[rows:rows+below])
 		for r := rows; r < p.K1; r++ {
 			column[r] = zero
 		}
-		for i := range below {
-			w.symbols[i] = recovery(i, j)
-		}
-		hashSymbols(column[p.K1:], w.symbols[:below])
 		copy(w.tree, column)
 		m.Hashes[Secondary.OfPair(first+j, p.N).Index].Secondary = merkle.Blake2bRoot(w.tree)
 	}
