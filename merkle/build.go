@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/zeebo/blake3"
 )
@@ -32,9 +33,10 @@ const spillAt = 16 << 20
 func Build(w io.Writer, r io.Reader, tmp string) (Tree, error) {
 	b := builder{w: w, tmp: tmp, whole: blake3.New()}
 	defer b.levels.close()
-	buf := make([]byte, HoleSize)
+	buf := units.Get().(*[HoleSize]byte)
+	defer units.Put(buf)
 	for {
-		n, err := io.ReadFull(r, buf)
+		n, err := io.ReadFull(r, buf[:])
 		if e := b.unit(buf[:n]); e != nil {
 			return Tree{}, e
 		}
@@ -47,6 +49,10 @@ func Build(w io.Writer, r io.Reader, tmp string) (Tree, error) {
 	}
 	return b.finish()
 }
+
+// units are the buffers of Build: clearing a new one for each of many small
+// files would cost more than all else.
+var units = sync.Pool{New: func() any { return new([HoleSize]byte) }}
 
 // HashTree returns the tree of r without storing anything.
 func HashTree(r io.Reader, tmp string) (Tree, error) { return Build(nil, r, tmp) }
