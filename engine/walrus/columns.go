@@ -90,16 +90,16 @@ func (w *columnWorker) run(p Params, first, count int, leaves []merkle.Hash, m *
 // cores returns how many goroutines work at a time.
 func cores() int { return runtime.GOMAXPROCS(0) }
 
-// parallel calls f for all items below n, on as many goroutines as there are
-// cores, and returns when all calls have returned. core tells the goroutines
-// apart. After an error, or when ctx is done, no further item is begun; the
+// parallel calls f for all items below n, on as many goroutines as workers
+// says, and returns when all calls have returned. core, below workers, tells
+// the goroutines apart. After an error, or when ctx is done, no further item is begun; the
 // first error is returned.
-func parallel(ctx context.Context, n int, f func(core, item int) error) error {
+func parallel(ctx context.Context, workers, n int, f func(core, item int) error) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var once sync.Once
 	var failed error
-	for core := range min(cores(), n) {
+	for core := range min(workers, n) {
 		wg.Go(func() {
 			for {
 				item := int(next.Add(1)) - 1

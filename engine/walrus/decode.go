@@ -86,7 +86,7 @@ func (p Params) Rebuild(ctx context.Context, want SliverID, a Axis, slivers map[
 		if err != nil {
 			return nil, err
 		}
-		err = parallel(ctx, len(known), func(_, t int) error {
+		err = parallel(ctx, cores(), len(known), func(_, t int) error {
 			src[t] = make([]byte, size)
 			return extend.Apply(size, 0, src[t:t+1], split(slivers[known[t]], size))
 		})
@@ -140,7 +140,7 @@ func (p Params) apply(ctx context.Context, plan *erasure.Plan, n int, dst, src [
 	// A transform has a fixed cost for each call, so the pieces are large.
 	const least = 32 << 10
 	piece := max(n/(2*cores()), least)
-	return parallel(ctx, (n+piece-1)/piece, func(_, i int) error {
+	return parallel(ctx, cores(), (n+piece-1)/piece, func(_, i int) error {
 		from, _ := erasure.AlignRange(p.Symbol, i*piece, i*piece)
 		to := n
 		if next := (i + 1) * piece; next < n {

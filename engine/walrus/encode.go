@@ -84,7 +84,7 @@ func (e *Encoder) extendRows(ctx context.Context, p Params, data []byte) error {
 		clear(e.right[(c*p.K1+rows)*size : (c+1)*p.K1*size])
 	}
 	per := rowsAtATime(p)
-	return parallel(ctx, (rows+per-1)/per, func(_, group int) error {
+	return parallel(ctx, len(e.columns), (rows+per-1)/per, func(_, group int) error {
 		first := group * per
 		code.Encode(size, min(per, rows-first),
 			func(c, r int) []byte { return symbol(p, data, first+r, c) },
@@ -106,7 +106,7 @@ func symbol(p Params, data []byte, r, c int) []byte {
 // extendColumns fills bottom, leaves and the secondary hashes of m.
 func (e *Encoder) extendColumns(ctx context.Context, p Params, data []byte, m *Metadata) error {
 	per := columnsAtATime(p)
-	return parallel(ctx, (p.N+per-1)/per, func(core, group int) error {
+	return parallel(ctx, len(e.columns), (p.N+per-1)/per, func(core, group int) error {
 		first := group * per
 		w := &e.columns[core]
 		w.run(p, first, min(per, p.N-first), e.leaves, m,
@@ -133,7 +133,7 @@ func (e *Encoder) extendColumns(ctx context.Context, p Params, data []byte, m *M
 // hashRows sets the primary hashes of m. It uses up leaves.
 func (e *Encoder) hashRows(ctx context.Context, p Params, m *Metadata) error {
 	zero := p.ZeroHash()
-	return parallel(ctx, p.N, func(_, r int) error {
+	return parallel(ctx, len(e.columns), p.N, func(_, r int) error {
 		if r >= p.DataRows() && r < p.K1 {
 			m.Hashes[r].Primary = zero
 		} else {

@@ -190,3 +190,31 @@ func TestAxesHaveNames(t *testing.T) {
 		t.Error("Primary accepted")
 	}
 }
+
+func TestHashingAFileYieldsTheMetadataOfEncodingIt(t *testing.T) {
+	for _, n := range []int{4, 13, 100} {
+		e := mustEncoder(t, n)
+		for _, size := range []int{300_000, 0, 1, 130, 99_991} {
+			data := vectorBlob(7, size)
+			enc, err := mustEncoder(t, n).Encode(t.Context(), data, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, memory := range []int{0, 10_000, 1 << 30} {
+				m, err := e.Hash(t.Context(), bytes.NewReader(data), uint64(size), memory)
+				if err != nil {
+					t.Fatal(err)
+				}
+				equal(t, "id", m.BlobID(), enc.ID)
+				if !slices.Equal(m.Hashes, enc.Metadata.Hashes) {
+					t.Errorf("%d bytes on %d shards in %d bytes of memory: hashes differ", size, n, memory)
+				}
+			}
+			if size > 0 {
+				if _, err := e.Hash(t.Context(), bytes.NewReader(data[1:]), uint64(size), 0); err == nil {
+					t.Errorf("%d of %d bytes hashed", size-1, size)
+				}
+			}
+		}
+	}
+}
