@@ -248,4 +248,3 @@ func noise(seed uint64, n int) []byte {
 	}
 	return b
 }
-
