@@ -42,7 +42,8 @@ type Code struct {
 	// chunk at low rate. See part.
 	parts []part
 
-	scratch sync.Pool // of *scratch
+	spectrum func() []int // of as many logarithms as there may be points
+	scratch  sync.Pool    // of *scratch
 }
 
 // A part computes consecutive recovery symbols with a high-rate encoder, the
@@ -81,6 +82,12 @@ func New(k, m int) (*Code, error) {
 	} else {
 		c.parts = []part{{count: m, parities: m}}
 	}
+	c.spectrum = sync.OnceValue(func() []int {
+		if c.lowRate {
+			return logSpectrum(pow2(c.chunk + m))
+		}
+		return logSpectrum(pow2(c.chunk + k))
+	})
 	for i := range c.parts {
 		p := &c.parts[i]
 		enc, err := reedsolomon.New(p.zeros+k, p.parities, reedsolomon.WithLeopardGF16(true))

@@ -51,17 +51,15 @@ func (c *Code) Plan(known, wanted []int) (*Plan, error) {
 // prescribes count as known points; they contribute nothing to the sums.
 func (p *Plan) interpolate() {
 	t, c := logs(), p.code
-	points := make([]int, 0, 2*c.chunk+c.k)
+	set := make([]int, len(c.spectrum()))
 	for _, i := range p.known {
-		points = append(points, c.point(i))
+		set[c.point(i)] = 1
 	}
 	for from, to := c.zeroPoints(); from < to; from++ {
-		points = append(points, from)
+		set[from] = 1
 	}
-	derivative := make([]int, c.k)
-	for i := range derivative {
-		derivative[i] = t.logProduct(points[i], points)
-	}
+	product := logProducts(set, c.spectrum())
+
 	p.weights = make([]uint16, len(p.wanted)*c.k)
 	for w, i := range p.wanted {
 		row := p.weights[w*c.k:][:c.k]
@@ -70,10 +68,11 @@ func (p *Plan) interpolate() {
 			continue
 		}
 		x := c.point(i)
-		product := t.logProduct(x, points)
-		for at := range row {
-			l := product - int(t.log[x^points[at]]) - derivative[at]
-			row[at] = t.exp[(l+2*order)%order]
+		for at, j := range p.known {
+			// For a known point, the product over the others is the
+			// derivative's value.
+			y := c.point(j)
+			row[at] = t.exp[(product[x]-product[y]-int(t.log[x^y])+2*order)%order]
 		}
 	}
 }

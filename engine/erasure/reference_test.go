@@ -160,3 +160,25 @@ func TestLogarithmsCoverTheField(t *testing.T) {
 		}
 	}
 }
+
+func TestLogProductsAreThoseOfTheirFactors(t *testing.T) {
+	for _, n := range []int{1, 2, 8, 256, 2048} {
+		set, points := make([]int, n), []int{}
+		for p := range n {
+			if p*p%7 < 3 {
+				set[p], points = 1, append(points, p)
+			}
+		}
+		for x, got := range logProducts(set, logSpectrum(n)) {
+			want := 0
+			for _, p := range points {
+				if p != x {
+					want += int(logs().log[x^p])
+				}
+			}
+			if got != want%order {
+				t.Fatalf("%d of %d: got %d, want %d", x, n, got, want%order)
+			}
+		}
+	}
+}

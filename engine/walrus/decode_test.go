@@ -67,10 +67,14 @@ func TestRandomChoicesRestoreTheBlob(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
+	tries := 300
+	if testing.Short() {
+		tries = 30
+	}
 	for _, x := range []struct{ n, size int }{{13, 5001}, {100, 300001}, {301, 50001}, {1000, 99991}} {
 		data, enc, all := encodeAll(t, x.n, x.size)
 		for a, slivers := range all {
-			for try := range 300 {
+			for try := range tries {
 				k := enc.Params.Needed(Axis(a))
 				known := r.Perm(x.n)[:k]
 				switch try % 3 {
