@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,6 +132,7 @@ func (c *client) ok(q question) reply {
 }
 
 func clientMain() {
+	runtime.LockOSThread() // so that a signal for the thread hits what it waits for
 	signal.Ignore(unix.SIGPIPE)
 	handled := make(chan os.Signal, 1)
 	in, out := gob.NewDecoder(os.Stdin), gob.NewEncoder(os.Stdout)
@@ -157,8 +159,10 @@ func clientMain() {
 
 func act(q question, r *reply) (err error) {
 	switch q.Op {
-	case "pid":
-		r.N = int64(os.Getpid())
+	case "tid":
+		r.N = int64(unix.Gettid())
+	case "readmany":
+		return readMany(q)
 	case "stat":
 		return unix.Lstat(q.Path, &r.Stat)
 	case "statfs":
@@ -265,6 +269,24 @@ func catAll(path string, n int) (int64, error) {
 			return total, err
 		}
 	}
+}
+
+// readMany reads the first byte of q.N files, of each in a thread of its own.
+func readMany(q question) error {
+	errs := make(chan error, q.N)
+	for i := range q.N {
+		go func() {
+			_, err := readAt(question{Path: fmt.Sprintf("%s/%05d", q.Path, i), N: 1, Direct: q.Direct})
+			errs <- err
+		}()
+	}
+	var first error
+	for range q.N {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 func mapped(path string) ([]byte, error) {

@@ -85,9 +85,11 @@ func newLoop(fd int, d *engine.Dataset, o *Options) *loop {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true, // no change of an mtime drops pages
 		IDMappedMount:            true, // for containers with user namespaces; harmless where nothing is created
-		ExtraCapabilities:        gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_NO_OPENDIR_SUPPORT | gofuse.CAP_ASYNC_DIO | gofuse.CAP_ABORT_ERROR,
-		DisabledCapabilities:     gofuse.CAP_PASSTHROUGH, // it would take one level of stacking from overlayfs
-		Logger:                   slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
+		ExtraCapabilities:        gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_NO_OPENDIR_SUPPORT | gofuse.CAP_ABORT_ERROR,
+		// PASSTHROUGH would take one level of stacking from overlayfs; under
+		// ASYNC_DIO readers with O_DIRECT wait where no signal reaches them.
+		DisabledCapabilities: gofuse.CAP_PASSTHROUGH | gofuse.CAP_ASYNC_DIO,
+		Logger:               slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
 		PanicHandler: func(v any) gofuse.Status {
 			l.panicked(v)
 			return gofuse.EIO
@@ -349,5 +351,6 @@ func (l *loop) write(r *request, vec [][]byte) {
 
 // panicked logs a bug that a request has met; the mount goes on.
 func (l *loop) panicked(v any) {
+	l.errors.Add(1)
 	l.log.Error("internal error while serving a request", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }

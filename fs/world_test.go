@@ -319,11 +319,21 @@ func (w *world) spoil(path string, err error) (heal func()) {
 	w.blobs.mu.Lock()
 	defer w.blobs.mu.Unlock()
 	w.blobs.bad = append(w.blobs.bad, badRange{e.At, e.At + e.Size, err, free})
-	return sync.OnceFunc(func() {
-		w.blobs.mu.Lock()
-		defer w.blobs.mu.Unlock()
-		w.blobs.bad = slices.DeleteFunc(w.blobs.bad, func(b badRange) bool { return b.free == free })
-		close(free)
+	return func() { w.heal(func(b badRange) bool { return b.free == free }) }
+}
+
+// healAll undoes all spoiling.
+func (w *world) healAll() { w.heal(func(badRange) bool { return true }) }
+
+func (w *world) heal(which func(badRange) bool) {
+	w.blobs.mu.Lock()
+	defer w.blobs.mu.Unlock()
+	w.blobs.bad = slices.DeleteFunc(w.blobs.bad, func(b badRange) bool {
+		if which(b) {
+			close(b.free)
+			return true
+		}
+		return false
 	})
 }
 
