@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/floefs/floe/merkle"
@@ -326,5 +327,36 @@ func TestCheckedPagesAreNotAskedForAgain(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { m.Lookup(context.Background(), "file0009999") }); n > 0 {
 		t.Errorf("a lookup in checked pages makes %v allocations", n)
+	}
+}
+
+// TestCheckedIsSafeForConcurrentUse has lookups in several directories fight
+// for a Checked that holds less than they need.
+func TestCheckedIsSafeForConcurrentUse(t *testing.T) {
+	m := bigTable(t, 5000)
+	pages := make([]merkle.Chunk, Pages(m.Dir.Size))
+	for i := range pages {
+		pages[i], _ = m.Page(t.Context(), int64(i))
+	}
+	m.Page = func(_ context.Context, i int64) (merkle.Chunk, error) { return pages[i], nil }
+	m.Checked = NewChecked(10 * PageSize)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			table := m.Table
+			table.Dir.Number = uint64(g%3) + 1
+			for i := range 500 {
+				k := (i*131 + g*977) % 5000
+				e, err := table.Lookup(t.Context(), numbered(k).Name)
+				if err != nil || e.Number != table.Dir.Number+uint64(k)+1 {
+					t.Errorf("Lookup %d in directory %d: number %d, %v", k, table.Dir.Number, e.Number, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if u := m.Checked.Used(); u > 10*PageSize {
+		t.Errorf("%d bytes used of %d", u, 10*PageSize)
 	}
 }
