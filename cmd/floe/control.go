@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/floefs/floe/cachestore"
+	"github.com/floefs/floe/engine"
+	"github.com/floefs/floe/fs"
+)
+
+// # FORMAT: control socket
+//
+// Each mount has a Unix socket, named by its device, MAJ-MIN.sock. Whoever
+// connects gets its status, one JSON object on a line, at once; the connection
+// then stays open until the process that serves the mount is about to end.
+// Nothing goes by way of the mount, so a mount that hangs can be asked too.
+
+// A mountStatus is what is to be known of a mount.
+type mountStatus struct {
+	Mountpoint string    `json:"mountpoint"`
+	Dataset    string    `json:"dataset"`
+	Name       string    `json:"name,omitempty"`
+	PID        int       `json:"pid"`
+	Since      time.Time `json:"since"`
+	Version    string    `json:"version"`
+
+	Entries uint64 `json:"entries"`
+	Files   uint64 `json:"files"`
+	Bytes   uint64 `json:"bytes"`
+
+	Nodes  []nodeStatus `json:"nodes"`
+	Cache  *cacheStatus `json:"cache,omitempty"`
+	Reads  engine.Stats `json:"reads"`
+	Kernel kernelStatus `json:"kernel"`
+	Memory memoryStatus `json:"memory"`
+}
+
+type nodeStatus struct {
+	URL   string `json:"url"`
+	Near  bool   `json:"near"` // read in place
+	Error string `json:"error,omitempty"`
+}
+
+type cacheStatus struct {
+	Dir string `json:"dir"`
+	cachestore.Stats
+}
+
+type kernelStatus struct {
+	Requests     map[string]uint64 `json:"requests"`
+	Bytes        uint64            `json:"bytes"`
+	Serving      int               `json:"serving"`
+	Errors       uint64            `json:"errors"`
+	Interrupted  uint64            `json:"interrupted"`
+	ReadAheadKB  int               `json:"read_ahead_kb"`
+	ReadAheadErr string            `json:"read_ahead_error,omitempty"`
+}
+
+type memoryStatus struct {
+	Budget   int64 `json:"budget"`   // for reads in flight and recent chunks
+	Resident int64 `json:"resident"` // of the process
+}
+
+// status returns the status of a mount that this process serves.
+func (st *served) status() mountStatus {
+	root, k := st.dataset.Root(), st.Server.Stats()
+	s := mountStatus{
+		Mountpoint: st.Dir(), Dataset: st.dataset.ID().String(), Name: st.subject.name,
+		PID: os.Getpid(), Since: st.since, Version: buildVersion().Version,
+		Entries: root.Entries, Files: root.Files, Bytes: root.Bytes,
+		Reads: st.reader.Stats(), Memory: memoryStatus{st.reader.memory, resident()},
+		Kernel: kernelStatus{
+			Requests: k.Requests, Bytes: k.Bytes, Serving: k.Serving, Errors: k.Errors,
+			Interrupted: k.Interrupted, ReadAheadKB: k.ReadAheadKB,
+		},
+	}
+	if k.ReadAheadErr != nil {
+		s.Kernel.ReadAheadErr = k.ReadAheadErr.Error()
+	}
+	for i, n := range st.reader.nodes {
+		ns := nodeStatus{URL: n.Name, Near: n.Near}
+		if _, err := os.Stat(filepath.Join(st.reader.stores[i].Path(), "floe-store")); err != nil {
+			ns.Error = err.Error()
+		}
+		s.Nodes = append(s.Nodes, ns)
+	}
+	if c := st.reader.cache; c != nil {
+		s.Cache = &cacheStatus{st.reader.dir, c.Stats()}
+	}
+	return s
+}
+
+// resident returns the memory this process takes.
+func resident() int64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	var size, pages int64
+	if err == nil {
+		fmt.Sscan(string(data), &size, &pages)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// listenControl answers on the control socket of a mount until it is closed.
+func listenControl(st *served) (io.Closer, error) {
+	m, ok := mountOn(st.Dir())
+	if !ok {
+		return nil, errors.New("it is not in this process's list of mounts")
+	}
+	dir := st.env.runDir()
+	if err := privateDir(dir); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, socketName(m))
+	os.Remove(path) // of a mount that had this device before
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			go func() {
+				if json.NewEncoder(c).Encode(st.status()) != nil {
+					c.Close()
+					return
+				}
+				io.Copy(io.Discard, c) // until the other end goes, or this process does
+				c.Close()
+			}()
+		}
+	}()
+	return l, nil
+}
+
+// privateDir makes a directory that only this user can look into, or makes
+// sure that it is one.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	fi, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); !fi.IsDir() || !ok || int(st.Uid) != os.Geteuid() || fi.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not a directory of yours alone", dir)
+	}
+	return nil
+}
+
+func socketName(m fs.MountPoint) string { return strings.ReplaceAll(m.Dev, ":", "-") + ".sock" }
+
+// errNoAnswer says that nobody answers on a mount's control socket.
+var errNoAnswer = errors.New("nobody answers for this mount")
+
+// askMount returns the status of a mount, and the connection, which ends when
+// the process that serves the mount does.
+func (e *env) askMount(ctx context.Context, m fs.MountPoint) (mountStatus, net.Conn, error) {
+	dirs := []string{e.runDir(), "/run/floe"}
+	if more, err := filepath.Glob("/run/user/*/floe"); err == nil {
+		dirs = append(dirs, more...)
+	}
+	last := errNoAnswer
+	for _, dir := range dirs {
+		var d net.Dialer
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		c, err := d.DialContext(ctx, "unix", filepath.Join(dir, socketName(m)))
+		cancel()
+		if err != nil {
+			if errors.Is(err, os.ErrPermission) {
+				last = err
+			}
+			continue
+		}
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		var s mountStatus
+		if err := json.NewDecoder(c).Decode(&s); err != nil {
+			c.Close()
+			last = fmt.Errorf("its process does not answer: %w", err)
+			continue
+		}
+		return s, c, nil
+	}
+	return mountStatus{}, nil, last
+}

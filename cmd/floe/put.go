@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/floefs/floe/engine/blob"
+	"github.com/floefs/floe/engine/node/dir"
+	"github.com/floefs/floe/engine/publish"
+	floefs "github.com/floefs/floe/fs"
+	"github.com/floefs/floe/merkle"
+)
+
+var putCommand = command{
+	name:     "put",
+	group:    "use",
+	brief:    "pack a directory into a dataset; prints its id",
+	complete: "file",
+	help: `Usage: floe put [FLAGS] DIR
+
+  floe put ./flowers                       prints the id of the dataset
+  floe put --name flowers ./flowers        that can also be called flowers
+  floe put --base flowers ./flowers        a new version: stores what changed
+  floe put --exclude '*.tmp' --exclude .git ./flowers
+
+The id appears on standard output when everything is on disk for good; all else
+is said on standard error. The same directory gives the same id on every
+machine. An interrupted put goes on where it was when it is typed again.
+
+Stored are files, directories, symlinks, hard links, modes, times to the
+nanosecond, user xattrs and holes. What a dataset cannot hold (devices, sockets,
+setuid bits, owners) is left out and counted.
+`,
+	new: func(f *flags) action {
+		p := &putter{}
+		f.StringVar(&p.to, "to", "", "store into the store at `URL`, dir:PATH\n(default: ~/.local/share/floe/store)")
+		f.variable["to"] = storeVariable
+		f.StringVar(&p.name, "name", "", "`NAME` that you can call the dataset from now on")
+		f.StringVar(&p.base, "base", "", "take unchanged files over from dataset `ID|NAME`")
+		f.StringArrayVar(&p.exclude, "exclude", nil, "leave out what matches `GLOB`: a name anywhere, or a path from DIR;\nrepeat it for more")
+		f.BoolVarP(&p.oneFS, "one-file-system", "x", false, "leave out what is mounted below DIR")
+		f.IntVar(&p.shards, "n-shards", 0, "shards that each blob is encoded for, 4 to 1000\n(default: 100, or what the base has)")
+		f.Var(&p.blobSize, "blob-size", "bytes of a blob (default: 64MiB, or what the base has)")
+		f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but the id")
+		f.private("name", "base", "n-shards", "quiet")
+		jsonFlag(f, &p.json)
+		return p.run
+	},
+}
+
+type putter struct {
+	to, name, base string
+	exclude        []string
+	oneFS          bool
+	shards         int
+	blobSize       size
+	quiet, json    bool
+}
+
+// putMemory is what the garbage collector keeps put within. Buffers and
+// encoders for blobs of 64 MiB take most of it; the process may take 512 MiB.
+const putMemory = 440 << 20
+
+func (p *putter) run(ctx context.Context, e *env, args []string) error {
+	if len(args) != 1 {
+		return usagef("floe put needs one directory: floe put DIR")
+	}
+	if p.name != "" {
+		if err := checkName(p.name); err != nil {
+			return err
+		}
+	}
+	limitHeap(e, putMemory)
+	source := e.abs(args[0])
+	if err := checkSource(source, args[0]); err != nil {
+		return err
+	}
+	store, err := e.createStore(p.to)
+	if err != nil {
+		return err
+	}
+	lock, err := lockStore(store, false)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+
+	opts, close, err := p.options(ctx, e, store, source)
+	if err != nil {
+		return err
+	}
+	defer close()
+	began := time.Now()
+	show := newProgress(e, p.quiet)
+	opts.Progress = func(at publish.Progress) { show.show(func() string { return progressLine(at, began) }) }
+	sink, err := blob.New([]blob.Member{{Name: storeURL(store.Path()), Node: store}}, nil).Writer()
+	if err != nil {
+		return err
+	}
+	res, err := publish.Dir(ctx, source, sink, opts)
+	show.end()
+	if err != nil {
+		return p.explain(err)
+	}
+	if err := p.remember(e, store, res); err != nil {
+		return err
+	}
+	p.summarize(show, store, res, began)
+	return p.answer(e, store, res, began)
+}
+
+// checkSource says early what cannot be put.
+func checkSource(path, arg string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no %s: %w", arg, fs.ErrNotExist)
+	case err != nil:
+		return err
+	case !fi.IsDir():
+		return usagef("%s is not a directory: floe put takes one", arg)
+	}
+	return nil
+}
+
+// options returns what publish is to do, and a function that ends what it
+// needs.
+func (p *putter) options(ctx context.Context, e *env, store *dir.Store, source string) (*publish.Options, func(), error) {
+	places := e.places()
+	o := &publish.Options{
+		Shards: p.shards, BlobSize: int64(p.blobSize), Exclude: p.exclude, OneFileSystem: p.oneFS,
+		Avoid:   []string{store.Path(), places.cache},
+		Journal: filepath.Join(places.state, "put", journalName(store.Path())),
+	}
+	if c := e.get("FLOE_CACHE_DIR"); c != "" {
+		o.Avoid = append(o.Avoid, e.abs(c))
+	}
+	mounts, err := floefs.Mounts()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, m := range mounts {
+		if m.Dir != source { // a mounted dataset can be put, if it is asked for
+			o.Avoid = append(o.Avoid, m.Dir)
+		}
+	}
+	if p.base == "" {
+		return o, func() {}, nil
+	}
+	s, err := e.subject(p.base)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--base: %w", err)
+	}
+	src := &sources{from: []string{storeURL(store.Path())}, cacheMode: "auto"}
+	rd, err := src.open(e, s, false)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--base: %w", err)
+	}
+	base, err := rd.dataset(ctx, s)
+	if err != nil {
+		rd.Close()
+		return nil, nil, fmt.Errorf("--base: %w", err)
+	}
+	o.Base = base
+	return o, func() { rd.Close() }, nil
+}
+
+// journalName is that of the journal of what a store has.
+func journalName(store string) string {
+	h := merkle.Blake3([]byte(store))
+	return hex.EncodeToString(h[:8])
+}
+
+// explain adds to an error what to do about it.
+func (p *putter) explain(err error) error {
+	switch {
+	case errors.Is(err, publish.ErrChanged):
+		return fmt.Errorf("%w: put it again when nobody writes to it", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: --exclude leaves it out", err)
+	}
+	return err
+}
+
+// remember writes the dataset into the store's list and keeps its name. Only
+// then is the id printed.
+func (p *putter) remember(e *env, store *dir.Store, res publish.Result) error {
+	r := dir.Record{ID: res.ID, Name: p.name, Created: time.Now().UTC(), Files: res.Files, Bytes: res.Bytes}
+	if err := store.PutRecord(r); err != nil {
+		return fmt.Errorf("noting the dataset in its store: %w", err)
+	}
+	if p.name == "" {
+		return nil
+	}
+	return e.setName(named{Name: p.name, ID: res.ID, Store: storeURL(store.Path())})
+}
+
+func progressLine(at publish.Progress, began time.Time) string {
+	line := string(at.Step)
+	switch at.Step {
+	case publish.Walking:
+		line += fmt.Sprintf(": %s, %s", count(at.Entries, "entry", "entries"), humanBytes(at.Bytes))
+	case publish.Reading:
+		percent := 100.0
+		if at.Bytes > 0 {
+			percent = 100 * float64(at.BytesRead) / float64(at.Bytes)
+		}
+		line += fmt.Sprintf(" %3.0f %%: %s of %s files, %s of %s, %s", percent, grouped(at.FilesRead), grouped(at.Files),
+			humanBytes(at.BytesRead), humanBytes(at.Bytes), rate(int64(at.BytesRead), began))
+	}
+	if at.Path != "" {
+		line += "  " + at.Path
+	}
+	return line
+}
+
+// summarize says what was put, and what was left out: how much of each kind,
+// and the first few.
+func (p *putter) summarize(show *progress, store *dir.Store, res publish.Result, began time.Time) {
+	n := res.Notices
+	told := make(map[publish.Kind]int)
+	for _, notice := range n.List {
+		told[notice.Kind]++
+		switch of := n.Counts[notice.Kind]; {
+		case told[notice.Kind] <= 3:
+			show.say("floe: %s", notice)
+		case told[notice.Kind] == 4:
+			show.say("floe: and %s more: %s", grouped(of-3), notice.Kind)
+		}
+	}
+	reused := ""
+	if res.BlobsReused > 0 || res.BlobsBase > 0 {
+		reused = fmt.Sprintf("; %s were there already", count(res.BlobsReused+res.BlobsBase, "blob", "blobs"))
+	}
+	show.say("put %s, %s and %s with %s in %s, %s%s", count(res.Files, "file", "files"), count(res.Dirs, "directory", "directories"),
+		count(res.Symlinks, "symlink", "symlinks"), humanBytes(res.Bytes), time.Since(began).Round(10*time.Millisecond), rate(int64(res.Bytes), began), reused)
+	if p.name != "" {
+		show.say("floe mount %s DIR mounts it", p.name)
+	}
+}
+
+// A putJSON is the answer of put --json.
+type putJSON struct {
+	Dataset       string                  `json:"dataset"`
+	Name          string                  `json:"name,omitempty"`
+	Store         string                  `json:"store"`
+	Files         uint64                  `json:"files"`
+	Directories   uint64                  `json:"directories"`
+	Symlinks      uint64                  `json:"symlinks"`
+	Bytes         uint64                  `json:"bytes"`
+	FilesReused   uint64                  `json:"files_reused"`
+	Blobs         int64                   `json:"blobs"`
+	BlobsFromBase int64                   `json:"blobs_from_base"`
+	BlobsReused   int64                   `json:"blobs_reused"`
+	BytesEncoded  int64                   `json:"bytes_encoded"`
+	Shards        int                     `json:"shards"`
+	BlobSize      int64                   `json:"blob_size"`
+	Seconds       float64                 `json:"seconds"`
+	LeftOut       map[publish.Kind]uint64 `json:"left_out,omitempty"`
+	Notices       []noticeJSON            `json:"notices,omitempty"`
+}
+
+type noticeJSON struct {
+	Kind    publish.Kind `json:"kind"`
+	Path    *string      `json:"path,omitempty"`
+	PathB64 []byte       `json:"path_b64,omitempty"`
+	Detail  string       `json:"detail,omitempty"`
+}
+
+func (p *putter) answer(e *env, store *dir.Store, res publish.Result, began time.Time) error {
+	out := e.printer(p.json)
+	if !p.json {
+		fmt.Fprintln(out, res.ID)
+		return out.Flush()
+	}
+	j := putJSON{
+		Dataset: res.ID.String(), Name: p.name, Store: storeURL(store.Path()),
+		Files: res.Files, Directories: res.Dirs, Symlinks: res.Symlinks, Bytes: res.Bytes, FilesReused: res.FilesReused,
+		Blobs: res.Blobs, BlobsFromBase: res.BlobsBase, BlobsReused: res.BlobsReused, BytesEncoded: res.Stored,
+		Shards: res.Header.Shards, BlobSize: res.Header.BlobSize,
+		Seconds: time.Since(began).Seconds(), LeftOut: res.Notices.Counts,
+	}
+	for _, n := range res.Notices.List {
+		nj := noticeJSON{Kind: n.Kind, Detail: strings.ToValidUTF8(n.Detail, "\ufffd")}
+		nj.Path, nj.PathB64 = jsonName(n.Path)
+		j.Notices = append(j.Notices, nj)
+	}
+	return errors.Join(out.object(j), out.Flush())
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/floefs/floe/engine/blob"
+)
+
+var repairCommand = command{
+	name:     "repair",
+	group:    "trust",
+	brief:    "restore missing and false slivers of a dataset",
+	complete: "dataset",
+	help: `Usage: floe repair [--json] ID|NAME...
+
+  floe repair flowers
+  floe verify --deep flowers     proves that it worked, if you want it twice
+
+Proves every sliver of every blob, computes those that are missing or false
+from the others, proves what it computed, and stores it. If too few are left,
+says for which blobs; the exit code is 7 then.
+`,
+	new: func(f *flags) action {
+		r := &repairing{}
+		f.BoolVarP(&r.quiet, "quiet", "q", false, "show no progress")
+		f.private("quiet")
+		jsonFlag(f, &r.json)
+		r.sources.fromFlag(f)
+		return r.run
+	},
+}
+
+type repairing struct {
+	sources
+	quiet, json bool
+}
+
+// A repairJSON is the answer of repair --json, after one line for each blob
+// that was damaged.
+type repairJSON struct {
+	Dataset  string  `json:"dataset"`
+	Whole    bool    `json:"whole"`
+	Blobs    int     `json:"blobs"`
+	Slivers  int     `json:"slivers"`
+	Rebuilt  int     `json:"slivers_rebuilt"`
+	Metadata int     `json:"metadata_rewritten"`
+	Lost     int     `json:"lost_blobs"`
+	Seconds  float64 `json:"seconds"`
+}
+
+func (r *repairing) run(ctx context.Context, e *env, args []string) error {
+	if len(args) == 0 {
+		return usagef("floe repair needs a dataset: floe datasets lists those there are")
+	}
+	r.cacheMode = "auto"
+	p := e.printer(r.json)
+	var err error
+	for _, arg := range args {
+		if err = r.repair(ctx, e, p, arg); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, p.Flush())
+}
+
+func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) error {
+	s, err := e.subject(arg)
+	if err != nil {
+		return err
+	}
+	if s.path != "" {
+		return usagef("%s: datasets are repaired whole", arg)
+	}
+	rd, err := r.open(e, s, false)
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	// The header blob first: without it the others are not known.
+	began := time.Now()
+	show := newProgress(e, r.quiet)
+	defer show.end()
+	t := repairJSON{Dataset: s.id.String()}
+	d, err := rd.dataset(ctx, s)
+	if err != nil {
+		return err
+	}
+	for id, err := range d.Blobs(ctx) {
+		if err != nil {
+			return rd.advise(err, s)
+		}
+		t.Blobs++
+		show.show(func() string {
+			return fmt.Sprintf("proving: %s, %s, %s rebuilt", count(t.Blobs, "blob", "blobs"), count(t.Slivers, "sliver", "slivers"), grouped(t.Rebuilt))
+		})
+		reports, err := rd.blobs.Repair(ctx, id)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for _, rep := range reports {
+			r.tell(p, show, &t, damageOf(id, rep, err != nil), damageLine(id, rep, err != nil), rep)
+		}
+		switch {
+		case errors.Is(err, blob.ErrUnavailable):
+			t.Lost++
+			show.end()
+			fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
+		case err != nil:
+			return err
+		}
+	}
+	show.end()
+	t.Whole, t.Seconds = t.Lost == 0, time.Since(began).Seconds()
+	return r.answer(p, s, t)
+}
+
+// tell adds up what was done for a blob, and tells of it if it was damaged.
+func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damageJSON, line string, rep blob.Report) {
+	t.Slivers += rep.Slivers
+	t.Rebuilt += rep.Rebuilt
+	if rep.Metadata.Good < rep.Metadata.Of {
+		t.Metadata++
+	}
+	if rep.Whole() {
+		return
+	}
+	show.end()
+	if r.json {
+		p.object(struct {
+			damageJSON
+			Rebuilt int `json:"rebuilt"`
+		}{d, rep.Rebuilt})
+		return
+	}
+	fmt.Fprintf(p, "%s; rebuilt %d\n", printable(line), rep.Rebuilt)
+}
+
+func (r *repairing) answer(p *printer, s subject, t repairJSON) error {
+	if r.json {
+		if err := p.object(t); err != nil || t.Whole {
+			return err
+		}
+		return errTold.as(exitTooFew)
+	}
+	done := fmt.Sprintf("%s and %s of metadata restored and proven, of %s",
+		count(t.Rebuilt, "sliver", "slivers"), count(t.Metadata, "set of copies", "sets of copies"), count(t.Slivers, "sliver", "slivers"))
+	if t.Whole && t.Rebuilt == 0 && t.Metadata == 0 {
+		done = fmt.Sprintf("nothing to do: %s of %s proven", count(t.Slivers, "sliver", "slivers"), count(t.Blobs, "blob", "blobs"))
+	}
+	if t.Whole {
+		_, err := fmt.Fprintf(p, "%s is whole: %s\n", s, done)
+		return err
+	}
+	return exitWith(exitTooFew, fmt.Errorf("%s is still damaged: %s; %s have too few slivers left: bring some back, or put the directory again",
+		s, done, count(t.Lost, "blob", "blobs")))
+}

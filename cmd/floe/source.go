@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/floefs/floe/cachestore"
+	"github.com/floefs/floe/engine"
+	"github.com/floefs/floe/engine/blob"
+	"github.com/floefs/floe/engine/catalog"
+	"github.com/floefs/floe/engine/node/dir"
+	"github.com/floefs/floe/engine/walrus"
+	"github.com/floefs/floe/merkle"
+)
+
+// A subject is a dataset, or a place in it, as the user writes it:
+// ID[/path] or NAME[/path].
+type subject struct {
+	arg   string // as written
+	id    walrus.BlobID
+	name  string // the user's for it, "" if it was given by its id
+	store string // URL of where the name says it is
+	path  string // without slashes at its ends
+}
+
+// subject finds out what arg means.
+func (e *env) subject(arg string) (subject, error) {
+	s := subject{arg: arg}
+	head, path, _ := strings.Cut(strings.TrimPrefix(arg, "floe#"), "/")
+	s.path = strings.Trim(path, "/")
+	var err error
+	if s.id, err = walrus.ParseBlobID(head); err == nil {
+		return s, nil
+	}
+	n, err := e.named(head)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("no dataset is called %q%s: %w", head, e.didYouMean(head), errNotNamed)
+	}
+	if err != nil {
+		return s, err
+	}
+	s.id, s.name, s.store = n.ID, n.Name, n.Store
+	return s, nil
+}
+
+// errNotNamed reads as what to do about it.
+var errNotNamed = exitWith(exitNotFound, errors.New("floe datasets lists those there are"))
+
+func (e *env) didYouMean(name string) string {
+	all, _ := e.names()
+	var names []string
+	for _, n := range all {
+		names = append(names, n.Name)
+	}
+	if near := nearest(name, names); near != "" {
+		return fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return ""
+}
+
+// String returns what the user calls the dataset.
+func (s subject) String() string {
+	if s.name != "" {
+		return s.name
+	}
+	return s.id.String()
+}
+
+// sources says where datasets are read from and what is kept of them.
+type sources struct {
+	from      []string
+	cacheDir  string
+	cacheSize size
+	cacheMode string
+	minFree   size
+	memory    size
+	offline   bool
+	log       *slog.Logger // nil: silent
+}
+
+// fromFlag declares the flag that says where to read.
+func (s *sources) fromFlag(f *flags) {
+	f.StringArrayVar(&s.from, "from", nil, "read from the store at `URL`, dir:PATH; repeat it for more\n(default: where put left the dataset)")
+	f.variable["from"] = storeVariable
+}
+
+// flags declares the flags of commands that read datasets.
+func (s *sources) flags(f *flags) {
+	s.fromFlag(f)
+	s.cacheSize = 10 << 30
+	f.StringVar(&s.cacheDir, "cache-dir", "", "keep proven chunks in `DIR` (default ~/.cache/floe)")
+	f.Var(&s.cacheSize, "cache-size", "disk the cache may take")
+	f.StringVar(&s.cacheMode, "cache", "auto", "`when` to keep what is read: auto, not if the store is on the\ncache's own file system; always")
+	f.Var(&s.minFree, "min-free", "disk the cache leaves free for others\n(default: a tenth of it, at most 1GiB)")
+	f.Var(&s.memory, "memory", "memory for reads in flight and for recent chunks\n(default: an eighth of what there is, at most 256MiB)")
+	f.BoolVar(&s.offline, "offline", false, "read only what is in the cache")
+}
+
+// check finds mistakes in the values of flags.
+func (s *sources) check() error {
+	if s.cacheMode != "auto" && s.cacheMode != "always" {
+		return usagef("--cache %s: it can be auto or always", s.cacheMode)
+	}
+	return nil
+}
+
+// A reader is all that takes part in reading datasets from one set of stores.
+type reader struct {
+	*engine.Engine
+	blobs  *blob.Client
+	stores []*dir.Store
+	nodes  []blob.Member
+	cache  *cachestore.Store // nil: none
+	dir    string            // of the cache
+	memory int64
+	near   bool // all stores lie beside the cache
+}
+
+// open opens the stores that hold s and the cache. Commands that end soon do
+// without a cache if reading it would gain them nothing.
+func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true}
+	if rd.dir == "" {
+		rd.dir = e.places().cache
+	}
+	rd.dir = e.abs(rd.dir)
+	if rd.memory == 0 {
+		rd.memory = defaultMemory()
+	}
+	if !r.offline {
+		if err := rd.openStores(e, r, s); err != nil {
+			return nil, err
+		}
+	}
+	var cache engine.Cache
+	if lasting || r.offline || !rd.near {
+		var err error
+		rd.cache, err = cachestore.Open(rd.dir, &cachestore.Options{
+			Size: int64(r.cacheSize), MinFree: int64(r.minFree), Logger: r.log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("opening the cache: %w: --cache-dir names another directory", err)
+		}
+		cache = keyed{rd.cache}
+	}
+	rd.blobs = blob.New(rd.nodes, &blob.Options{Logger: r.log})
+	rd.Engine = engine.New(rd.blobs, cache, &engine.Options{Memory: rd.memory, Logger: r.log})
+	return rd, nil
+}
+
+// openStores opens the stores to read s from: those that were asked for, or
+// the one its name remembers, or the default.
+func (rd *reader) openStores(e *env, r *sources, s subject) error {
+	urls := r.from
+	if len(urls) == 0 {
+		urls = []string{s.store}
+	}
+	for _, url := range urls {
+		store, err := e.openStore(url)
+		if err != nil {
+			return err
+		}
+		near := r.cacheMode == "auto" && sameFS(store.Path(), rd.dir)
+		rd.near = rd.near && near
+		rd.stores = append(rd.stores, store)
+		rd.nodes = append(rd.nodes, blob.Member{Name: storeURL(store.Path()), Node: store, Near: near})
+	}
+	return nil
+}
+
+// dataset opens s.
+func (rd *reader) dataset(ctx context.Context, s subject) (*engine.Dataset, error) {
+	d, err := rd.Engine.Open(ctx, s.id)
+	if err == nil {
+		return d, nil
+	}
+	if len(rd.nodes) == 0 && errors.Is(err, blob.ErrUnavailable) {
+		return nil, exitWith(exitTryLater, fmt.Errorf("%s is not in the cache %s: leave out --offline: %w", s, rd.dir, err))
+	}
+	return nil, rd.absent(err, s)
+}
+
+// absent makes an error that says that s is nowhere readable.
+func (rd *reader) absent(err error, s subject) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return rd.advise(err, s)
+	}
+	var where []string
+	for _, n := range rd.nodes {
+		where = append(where, n.Name)
+	}
+	return exitWith(exitNotFound, fmt.Errorf("dataset %s is not in %s: floe datasets lists what is, --from names another store", s, strings.Join(where, ", ")))
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// advise adds to an error what to do about it.
+func (rd *reader) advise(err error, s subject) error {
+	if errors.Is(err, blob.ErrUnavailable) || errors.Is(err, merkle.ErrMismatch) {
+		return fmt.Errorf("%w: floe verify %s tells what is damaged", err, s)
+	}
+	return err
+}
+
+// Close ends all reads. What waits to be cached is written first.
+func (rd *reader) Close() error {
+	err := rd.Engine.Close()
+	if rd.cache != nil {
+		err = errors.Join(err, rd.cache.Close())
+	}
+	return err
+}
+
+// opened is a dataset opened for one command, and a place in it.
+type opened struct {
+	subject
+	*engine.Dataset
+	rd    *reader
+	entry catalog.Entry // at the subject's path
+}
+
+// at opens the dataset that arg names, and finds the place in it.
+func (r *sources) at(ctx context.Context, e *env, arg string) (*opened, error) {
+	s, err := e.subject(arg)
+	if err != nil {
+		return nil, err
+	}
+	rd, err := r.open(e, s, false)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{subject: s, rd: rd}
+	if o.Dataset, err = rd.dataset(ctx, s); err == nil {
+		o.entry, err = o.find(ctx)
+	}
+	if err != nil {
+		rd.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *opened) find(ctx context.Context) (catalog.Entry, error) {
+	entry, err := o.Resolve(ctx, o.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return entry, exitWith(exitNotFound, fmt.Errorf("%s has no %s: floe ls %[1]s lists what it has", o.subject, o.path))
+	}
+	if err != nil {
+		return entry, o.rd.advise(err, o.subject)
+	}
+	return entry, nil
+}
+
+// each opens the places that args name, one after the other, and calls do for
+// each. It goes on after one that fails and returns the first error.
+func (r *sources) each(ctx context.Context, e *env, args []string, do func(o *opened) error) error {
+	var first error
+	for _, arg := range args {
+		o, err := r.at(ctx, e, arg)
+		if err == nil {
+			err = do(o)
+			o.rd.Close()
+		}
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || len(args) == 1 {
+			return err
+		}
+		if !errors.Is(err, errTold) {
+			fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
+		}
+		if first == nil {
+			first = errTold.like(err)
+		}
+	}
+	return first
+}
+
+// name returns what the place is called: the last part of its path, or what
+// the user calls the dataset.
+func (o *opened) name() string {
+	if o.path == "" {
+		return o.subject.String()
+	}
+	return filepath.Base(o.path)
+}
+
+// keyed gives a cache the keys that the engine uses.
+type keyed struct{ c *cachestore.Store }
+
+func (k keyed) Read(b [32]byte, off int64, want []byte, run *merkle.Run) int {
+	return k.c.Read(b, off, want, run)
+}
+func (k keyed) Absent(b [32]byte, off int64, n int) int      { return k.c.Absent(b, off, n) }
+func (k keyed) Put(b [32]byte, off int64, c merkle.Chunk)    { k.c.Put(b, off, c) }
+func (k keyed) Meta(b [32]byte, name string) []byte          { return k.c.Meta(b, name) }
+func (k keyed) PutMeta(b [32]byte, name string, data []byte) { k.c.PutMeta(b, name, data) }
+
+func modTime(e catalog.Entry) time.Time { return time.Unix(e.Sec, int64(e.Nsec)) }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/floefs/floe/engine/node/dir"
+)
+
+// storeVariable is the variable that sets --from and --to.
+const storeVariable = "FLOE_STORE"
+
+// storePath returns the directory that url names: dir:PATH, or just PATH.
+// Empty means the default store.
+func (e *env) storePath(url string) (string, error) {
+	if url == "" {
+		return filepath.Join(e.places().data, "store"), nil
+	}
+	scheme, path, ok := strings.Cut(url, ":")
+	switch {
+	case ok && scheme == "dir" && path != "":
+		return e.abs(path), nil
+	case !ok || strings.Contains(scheme, "/"):
+		return e.abs(url), nil
+	}
+	return "", usagef("%s: stores of the kind %q are not supported: write dir:PATH", url, scheme)
+}
+
+// storeURL is how a store in a directory is written.
+func storeURL(path string) string { return "dir:" + path }
+
+// openStore opens the store at url.
+func (e *env) openStore(url string) (*dir.Store, error) {
+	path, err := e.storePath(url)
+	if err != nil {
+		return nil, err
+	}
+	s, err := dir.Open(path, false)
+	if errors.Is(err, fs.ErrNotExist) && url == "" {
+		return nil, fmt.Errorf("there is no store yet at %s: %w: floe put DIR makes it, --from names another", path, fs.ErrNotExist)
+	}
+	return s, err
+}
+
+// createStore opens the store at url, and makes one if there is none.
+func (e *env) createStore(url string) (*dir.Store, error) {
+	path, err := e.storePath(url)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Open(path, true)
+}
+
+// A storeLock keeps those who add blobs to a store and those who remove blobs
+// from it apart: what one leaves out because it is there already, the other
+// must not take away.
+type storeLock struct{ f *os.File }
+
+// lockStore locks a store, for one process if exclusive is set, else for any
+// number. It does not wait.
+func lockStore(s *dir.Store, exclusive bool) (storeLock, error) {
+	how, who := unix.LOCK_SH, "rm is removing from"
+	if exclusive {
+		how, who = unix.LOCK_EX, "put or rm is at work in"
+	}
+	f, err := os.Open(filepath.Join(s.Path(), "floe-store"))
+	if err != nil {
+		return storeLock{}, err
+	}
+	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK {
+		err = exitWith(exitBusy, fmt.Errorf("another floe %s the store %s: try again when it is done", who, s.Path()))
+	}
+	if err != nil {
+		f.Close()
+		return storeLock{}, err
+	}
+	return storeLock{f}, nil
+}
+
+func (l storeLock) release() { l.f.Close() }
+
+// sameFS reports whether two paths lie on one file system. What does not exist
+// yet counts as its nearest parent that does.
+func sameFS(a, b string) bool {
+	x, ok := device(a)
+	y, ok2 := device(b)
+	return ok && ok2 && x == y
+}
+
+func device(path string) (dev uint64, ok bool) {
+	for {
+		var st unix.Stat_t
+		err := unix.Stat(path, &st)
+		if err == nil {
+			return uint64(st.Dev), true
+		}
+		up := filepath.Dir(path)
+		if err != unix.ENOENT || up == path {
+			return 0, false
+		}
+		path = up
+	}
+}
