@@ -19,7 +19,7 @@ const (
 
 	// transformFrom is the number of wanted symbols from which on a transform
 	// is faster than interpolation.
-	transformFrom = 64
+	transformFrom = 48
 )
 
 // newTransform returns nil if interpolation is cheaper, or if this way is
