@@ -120,7 +120,7 @@ func random(seed uint64, n int) []byte {
 }
 
 func TestFilesReadBackAtEveryBoundary(t *testing.T) {
-	const blobSize = 3 * merkle.ChunkSize // so that most files straddle blobs
+	const blobSize = 13 * merkle.ChunkSize // so that most files straddle blobs
 	sizes := []int{0, 1, 511, 512, 513, 16383, 16384, 16385, 49151, 49152, 49153, 1<<20 - 1, 1 << 20, 1<<20 + 1, 9<<20 + 7}
 	w := newWorld(t, 10, blobSize, func(tree string) {
 		for i, n := range sizes {
