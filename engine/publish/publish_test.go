@@ -162,7 +162,8 @@ func (c comparer) file(e catalog.Entry, path string, st *unix.Stat_t) {
 		c.Fatal(err)
 	}
 	defer want.Close()
-	buf, got := make([]byte, 1<<20), make([]byte, 1<<20)
+	part := min(e.Size, 1<<20)
+	buf, got := make([]byte, part), make([]byte, part)
 	for off := int64(0); off < e.Size; off += int64(len(buf)) {
 		n := min(int64(len(buf)), e.Size-off)
 		if _, err := want.ReadAt(buf[:n], off); err != nil {

@@ -163,11 +163,11 @@ func TestManyHolesComeBack(t *testing.T) {
 	dir := memoryDir(t)
 	path := filepath.Join(dir, "f")
 	mustWrite(t, path, nil)
-	must(t, os.Truncate(path, 1400<<20))
+	must(t, os.Truncate(path, 1100<<20))
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	must(t, err)
 	defer f.Close()
-	for i := range 700 {
+	for i := range 550 {
 		_, err := f.WriteAt([]byte{1}, int64(2*i)<<20)
 		must(t, err)
 	}
@@ -177,11 +177,11 @@ func TestManyHolesComeBack(t *testing.T) {
 	e, err := ds.Resolve(t.Context(), "f")
 	must(t, err)
 	if e.Holes.Out.Size == 0 {
-		t.Fatal("the list of 700 holes is in the entry")
+		t.Fatal("the list of 550 holes is in the entry")
 	}
 	file, err := ds.File(t.Context(), e)
 	must(t, err)
-	for i := range int64(700) {
+	for i := range int64(550) {
 		b := make([]byte, 2)
 		must(t, readFile(t.Context(), file, b[:1], 2*i<<20))
 		must(t, readFile(t.Context(), file, b[1:], (2*i+1)<<20))
