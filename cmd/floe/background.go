@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-
-	"github.com/floefs/floe/engine/catalog"
 )
 
 // A mount goes on in a process of its own: floe starts itself again, in a new
@@ -88,7 +86,7 @@ func (m *mounter) ready(st *served) {
 	root := st.dataset.Root()
 	lines := []string{
 		fmt.Sprintf("mounted %s on %s", st.subject, printable(st.Dir())),
-		fmt.Sprintf("  %s with %s in %s", count(root.Files, "file", "files"), humanBytes(root.Bytes), dirsOf(root)),
+		fmt.Sprintf("  %s, %s", count(root.Files, "file", "files"), humanBytes(root.Bytes)),
 		fmt.Sprintf("  floe status %s      floe umount %[1]s", printable(shellQuote(st.Dir()))),
 	}
 	if m.readyFD == 0 {
@@ -98,10 +96,6 @@ func (m *mounter) ready(st *served) {
 		return
 	}
 	tellParent(m.readyFD, readyMessage{Lines: lines})
-}
-
-func dirsOf(root catalog.Entry) string {
-	return count(root.Entries-root.Files+1, "directory and symlink", "directories and symlinks")
 }
 
 // logName turns a mountpoint into the name of its log.

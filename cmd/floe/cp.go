@@ -109,7 +109,7 @@ func (t *copyTotals) answer(e *env, c *copying, began time.Time) error {
 	if c.quiet {
 		return nil
 	}
-	line := fmt.Sprintf("copied %s with %s, every byte proven, in %s, %s", count(t.files.Load(), "file", "files"),
+	line := fmt.Sprintf("copied %s, %s, every byte proven, in %s, %s", count(t.files.Load(), "file", "files"),
 		humanBytes(t.bytes.Load()), time.Since(began).Round(10*time.Millisecond), rate(t.bytes.Load(), began))
 	if n := t.skipped.Load(); n > 0 {
 		line += fmt.Sprintf("; %s had the same bytes already", count(n, "file", "files"))

@@ -57,12 +57,7 @@ func (r *repairing) run(ctx context.Context, e *env, args []string) error {
 	}
 	r.cacheMode = "auto"
 	p := e.printer(r.json)
-	var err error
-	for _, arg := range args {
-		if err = r.repair(ctx, e, p, arg); err != nil {
-			break
-		}
-	}
+	err := e.each(ctx, args, func(arg string) error { return r.repair(ctx, e, p, arg) })
 	return errors.Join(err, p.Flush())
 }
 
@@ -79,14 +74,16 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 		return err
 	}
 	defer rd.Close()
-	// The header blob first: without it the others are not known.
 	began := time.Now()
 	show := newProgress(e, r.quiet)
 	defer show.end()
 	t := repairJSON{Dataset: s.id.String()}
-	d, err := rd.dataset(ctx, s)
+	d, err := rd.Engine.Open(ctx, s.id)
+	if errors.Is(err, blob.ErrUnavailable) {
+		return exitWith(exitTooFew, fmt.Errorf("%s: its header is lost, and with it what else there is: %w: bring slivers back, or put the directory again", s, err))
+	}
 	if err != nil {
-		return err
+		return rd.absent(err, s)
 	}
 	for id, err := range d.Blobs(ctx) {
 		if err != nil {

@@ -135,6 +135,28 @@ func unknownCommand(name string) error {
 	return usagef("there is no command %q: floe help lists those there are", name)
 }
 
+// each calls do for each of args. It goes on after one that fails, and returns
+// the first error.
+func (e *env) each(ctx context.Context, args []string, do func(arg string) error) error {
+	var first error
+	for _, arg := range args {
+		err := do(arg)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || len(args) == 1 {
+			return err
+		}
+		if !errors.Is(err, errTold) {
+			fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
+		}
+		if first == nil {
+			first = errTold.like(err)
+		}
+	}
+	return first
+}
+
 // abs returns path as an absolute one.
 func (e *env) abs(path string) string {
 	if filepath.IsAbs(path) {

@@ -261,29 +261,16 @@ func (o *opened) find(ctx context.Context) (catalog.Entry, error) {
 }
 
 // each opens the places that args name, one after the other, and calls do for
-// each. It goes on after one that fails and returns the first error.
+// each.
 func (r *sources) each(ctx context.Context, e *env, args []string, do func(o *opened) error) error {
-	var first error
-	for _, arg := range args {
+	return e.each(ctx, args, func(arg string) error {
 		o, err := r.at(ctx, e, arg)
-		if err == nil {
-			err = do(o)
-			o.rd.Close()
-		}
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil || len(args) == 1 {
+		if err != nil {
 			return err
 		}
-		if !errors.Is(err, errTold) {
-			fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
-		}
-		if first == nil {
-			first = errTold.like(err)
-		}
-	}
-	return first
+		defer o.rd.Close()
+		return do(o)
+	})
 }
 
 // name returns what the place is called: the last part of its path, or what

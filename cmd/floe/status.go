@@ -136,7 +136,7 @@ func (s mountStatus) write(p *printer) {
 		dataset = s.Name + "  " + dataset
 	}
 	p.row("  dataset", "%s", dataset)
-	p.row("  holds", "%s with %s", count(s.Files, "file", "files"), humanBytes(s.Bytes))
+	p.row("  holds", "%s, %s", count(s.Files, "file", "files"), humanBytes(s.Bytes))
 	p.row("  since", "%s, for %s, by process %d", s.Since.Format(time.DateTime), ago(s.Since), s.PID)
 	r := s.Reads
 	p.row("  read", "%s: %s from the cache, %s from nodes", humanBytes(r.Served), humanBytes(r.Cached), humanBytes(r.Fetched))
@@ -159,7 +159,7 @@ func (s mountStatus) write(p *printer) {
 			p.row("", "it keeps nothing now: its disk is full or fails")
 		}
 	}
-	p.row("  memory", "%s, of these at most %s for reads", humanBytes(s.Memory.Resident), humanBytes(s.Memory.Budget))
+	p.row("  memory", "%s; reads and recent chunks may take %s", humanBytes(s.Memory.Resident), humanBytes(s.Memory.Budget))
 	k := s.Kernel
 	if k.Serving > 0 {
 		p.row("  waiting", "%s", count(k.Serving, "request", "requests"))

@@ -40,21 +40,7 @@ func (u *unmounter) run(ctx context.Context, e *env, args []string) error {
 	if len(args) == 0 {
 		return usagef("floe umount needs the directory that is mounted: floe status lists those there are")
 	}
-	var first error
-	for _, arg := range args {
-		err := u.unmount(ctx, e, arg)
-		if err == nil {
-			continue
-		}
-		if len(args) == 1 {
-			return err
-		}
-		fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
-		if first == nil {
-			first = errTold.like(err)
-		}
-	}
-	return first
+	return e.each(ctx, args, func(arg string) error { return u.unmount(ctx, e, arg) })
 }
 
 func (u *unmounter) unmount(ctx context.Context, e *env, arg string) error {

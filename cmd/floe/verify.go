@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/floefs/floe/engine"
-	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/walrus"
 )
 
@@ -57,22 +57,7 @@ type verifyJSON struct {
 	Lost       int     `json:"lost_blobs"` // with too few slivers left
 	BadPaths   int     `json:"bad_paths"`
 	Seconds    float64 `json:"seconds"`
-}
-
-// A damageJSON is one thing that is damaged: a path or a blob on a node.
-type damageJSON struct {
-	Path    *string `json:"path,omitempty"`
-	PathB64 []byte  `json:"path_b64,omitempty"`
-
-	Blob         string `json:"blob,omitempty"`
-	Node         string `json:"node,omitempty"`
-	Missing      []int  `json:"missing,omitempty"` // slivers
-	False        []int  `json:"false,omitempty"`   // slivers
-	MetadataGood *int   `json:"metadata_good,omitempty"`
-	MetadataOf   int    `json:"metadata_of,omitempty"`
-	Lost         bool   `json:"lost,omitempty"`
-
-	Error string `json:"error,omitempty"`
+	Error      string  `json:"error,omitempty"` // why it cannot be read at all
 }
 
 func (v *verifying) run(ctx context.Context, e *env, args []string) error {
@@ -80,180 +65,196 @@ func (v *verifying) run(ctx context.Context, e *env, args []string) error {
 		return usagef("floe verify needs a dataset: floe datasets lists those there are")
 	}
 	p := e.printer(v.json)
-	err := v.each(ctx, e, args, func(o *opened) error {
-		if o.path != "" {
-			return usagef("%s: datasets are verified whole", o.arg)
-		}
-		return v.verify(ctx, e, p, o)
-	})
+	err := e.each(ctx, args, func(arg string) error { return v.verify(ctx, e, p, arg) })
 	return errors.Join(err, p.Flush())
 }
 
-func (v *verifying) verify(ctx context.Context, e *env, p *printer, o *opened) error {
-	began := time.Now()
-	show := newProgress(e, v.quiet)
-	defer show.end()
-	t := verifyJSON{Dataset: o.id.String(), Deep: v.deep}
-	told := func(d damageJSON, format string, a ...any) {
-		show.end()
-		if v.json {
-			p.object(d)
-			return
-		}
-		fmt.Fprintf(p, "%s\n", printable(fmt.Sprintf(format, a...)))
-	}
-	if err := v.blobs(ctx, o, &t, show, told); err != nil {
-		return o.rd.advise(err, o.subject)
-	}
-	if err := v.tree(ctx, o, &t, show, told); err != nil {
-		return err
-	}
-	show.end()
-	t.Whole = t.BadBlobs == 0 && t.BadPaths == 0
-	t.Seconds = time.Since(began).Seconds()
-	if v.json {
-		p.object(t)
-	} else if t.Whole {
-		fmt.Fprintln(p, t.summary(o))
-	}
-	p.Flush()
-	if t.Whole {
-		return nil
-	}
-	if v.json {
-		return errTold.as(exitDamaged)
-	}
-	return exitWith(exitDamaged, errors.New(t.verdict(o)))
+// A verification is one dataset being verified.
+type verification struct {
+	*verifying
+	s     subject
+	rd    *reader
+	p     *printer
+	show  *progress
+	found verifyJSON
+	err   error // why the dataset could not be opened
 }
 
-// blobs looks at every blob.
-func (v *verifying) blobs(ctx context.Context, o *opened, t *verifyJSON, show *progress, told func(damageJSON, string, ...any)) error {
-	for id, err := range o.Blobs(ctx) {
-		if err != nil {
+func (v *verifying) verify(ctx context.Context, e *env, p *printer, arg string) error {
+	s, err := e.subject(arg)
+	if err != nil {
+		return err
+	}
+	if s.path != "" {
+		return usagef("%s: datasets are verified whole", arg)
+	}
+	rd, err := v.open(e, s, false)
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	began := time.Now()
+	c := &verification{verifying: v, s: s, rd: rd, p: p, show: newProgress(e, v.quiet)}
+	defer c.show.end()
+	c.found = verifyJSON{Dataset: s.id.String(), Deep: v.deep}
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	c.show.end()
+	c.found.Seconds = time.Since(began).Seconds()
+	return c.answer()
+}
+
+// check looks at the header blob first: without it nothing else is known.
+func (c *verification) check(ctx context.Context) error {
+	if err := c.blob(ctx, c.s.id); err != nil {
+		return err
+	}
+	d, err := c.rd.Engine.Open(ctx, c.s.id)
+	if err != nil {
+		if ctx.Err() != nil {
 			return err
 		}
-		t.Blobs++
-		show.show(func() string {
-			return fmt.Sprintf("checking blobs: %s, %s", grouped(t.Blobs), count(t.Slivers, "sliver", "slivers"))
-		})
-		reports, err := o.rd.blobs.Check(ctx, id, v.deep)
+		c.err = err
+		return nil
+	}
+	for id, err := range d.Blobs(ctx) {
+		if err == nil && id != c.s.id {
+			err = c.blob(ctx, id)
+		}
+		if ctx.Err() != nil {
+			return err
+		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			t.BadBlobs++
-			t.Lost++
-			told(damageJSON{Blob: id.String(), Lost: true, Error: err.Error()}, "blob %s: %v", id, err)
+			c.bad("", err)
+			break
+		}
+	}
+	return c.tree(ctx, d)
+}
+
+// blob looks at the slivers of a blob.
+func (c *verification) blob(ctx context.Context, id walrus.BlobID) error {
+	t := &c.found
+	t.Blobs++
+	c.show.show(func() string {
+		return fmt.Sprintf("checking blobs: %s, %s", grouped(t.Blobs), count(t.Slivers, "sliver", "slivers"))
+	})
+	reports, err := c.rd.blobs.Check(ctx, id, c.deep)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		if id == c.s.id && isNotExist(err) {
+			return c.rd.absent(err, c.s)
+		}
+		t.BadBlobs++
+		t.Lost++
+		c.tell(damageJSON{Blob: id.String(), Lost: true, Error: err.Error()}, fmt.Sprintf("blob %s: %v", id, err))
+		return nil
+	}
+	bad := false
+	for _, r := range reports {
+		t.Slivers += r.Slivers
+		if r.Whole() {
 			continue
 		}
-		bad := false
-		for _, r := range reports {
-			t.Slivers += r.Slivers
-			if r.Whole() {
-				continue
-			}
-			bad = true
-			t.BadSlivers += r.Bad()
-			lost := r.Bad() > r.Tolerate
-			if lost && len(reports) == 1 {
-				t.Lost++
-			}
-			told(damageOf(id, r, lost), "%s", damageLine(id, r, lost))
+		bad = true
+		t.BadSlivers += r.Bad()
+		lost := r.Bad() > r.Tolerate
+		if lost && len(reports) == 1 {
+			t.Lost++
 		}
-		if bad {
-			t.BadBlobs++
-		}
+		slices.Sort(r.Missing)
+		slices.Sort(r.False)
+		c.tell(damageOf(id, r, lost), damageLine(id, r, lost))
+	}
+	if bad {
+		t.BadBlobs++
 	}
 	return nil
 }
 
-func damageOf(id walrus.BlobID, r blob.Report, lost bool) damageJSON {
-	return damageJSON{
-		Blob: id.String(), Node: r.Member, Missing: r.Missing, False: r.False,
-		MetadataGood: &r.Metadata.Good, MetadataOf: r.Metadata.Of, Lost: lost,
-	}
+// bad notes that something at a path is wrong.
+func (c *verification) bad(path string, err error) {
+	c.found.BadPaths++
+	d := damageJSON{Error: err.Error()}
+	d.Path, d.PathB64 = jsonName(path)
+	c.tell(d, fmt.Sprintf("%s: %v", orTop(path), err))
 }
 
-func damageLine(id walrus.BlobID, r blob.Report, lost bool) string {
-	line := fmt.Sprintf("blob %s in %s:", id, r.Member)
-	sep := " "
-	add := func(format string, a ...any) {
-		line += sep + fmt.Sprintf(format, a...)
-		sep = ", "
+// tell lists one thing that is damaged.
+func (c *verification) tell(d damageJSON, line string) {
+	c.show.end()
+	if c.json {
+		c.p.object(d)
+		return
 	}
-	if len(r.Missing) > 0 {
-		add("%s missing (%s)", count(len(r.Missing), "sliver", "slivers"), firstFew(r.Missing))
-	}
-	if len(r.False) > 0 {
-		add("%s false (%s)", count(len(r.False), "sliver", "slivers"), firstFew(r.False))
-	}
-	if bad := r.Metadata.Of - r.Metadata.Good; bad > 0 {
-		add("%d of %s of its metadata bad", bad, count(r.Metadata.Of, "copy", "copies"))
-	}
-	if lost {
-		return line + fmt.Sprintf("; %d more than can be lost: it cannot be restored from here", r.Bad()-r.Tolerate)
-	}
-	return line + fmt.Sprintf("; %s may be lost, so it can be read and restored", count(r.Tolerate, "sliver", "slivers"))
-}
-
-// firstFew lists numbers, the first ten.
-func firstFew(n []int) string {
-	s := ""
-	for i, x := range n {
-		if i == 10 {
-			return s + " …"
-		}
-		if i > 0 {
-			s += " "
-		}
-		s += fmt.Sprint(x)
-	}
-	return s
+	fmt.Fprintln(c.p, printable(line))
 }
 
 // tree walks all of the dataset.
-func (v *verifying) tree(ctx context.Context, o *opened, t *verifyJSON, show *progress, told func(damageJSON, string, ...any)) error {
+func (c *verification) tree(ctx context.Context, d *engine.Dataset) error {
 	var entries, bytes atomic.Int64
-	root, began := o.Root(), time.Now()
-	err := o.Verify(ctx, v.deep, func(pr engine.Problem) {
-		t.BadPaths++
-		d := damageJSON{Error: pr.Err.Error()}
-		d.Path, d.PathB64 = jsonName(pr.Path)
-		told(d, "%s: %v", orTop(pr.Path), pr.Err)
-	}, func(n, b int64) {
+	root, began := d.Root(), time.Now()
+	err := d.Verify(ctx, c.deep, func(p engine.Problem) { c.bad(p.Path, p.Err) }, func(n, b int64) {
 		entries.Add(n)
 		bytes.Add(b)
-		show.show(func() string {
+		c.show.show(func() string {
 			line := fmt.Sprintf("checking files: %s of %s entries", grouped(entries.Load()), grouped(root.Entries))
-			if v.deep {
+			if c.deep {
 				line += fmt.Sprintf(", %s of %s, %s", humanBytes(bytes.Load()), humanBytes(root.Bytes), rate(bytes.Load(), began))
 			}
 			return line
 		})
 	})
-	t.Entries, t.Bytes = entries.Load(), bytes.Load()
+	c.found.Entries, c.found.Bytes = entries.Load(), bytes.Load()
 	return err
 }
 
-func (t verifyJSON) summary(o *opened) string {
-	what := fmt.Sprintf("every table of %s", count(t.Entries, "entry", "entries"))
-	if t.Deep {
-		what = fmt.Sprintf("every table of %s, every b3 sum (%s)", count(t.Entries, "entry", "entries"), humanBytes(t.Bytes))
-		return fmt.Sprintf("%s is whole: %s, every sliver (%s of %s) proven", o.subject, what, grouped(t.Slivers), count(t.Blobs, "blob", "blobs"))
+// answer says what was found in all, and what to do.
+func (c *verification) answer() error {
+	t := &c.found
+	t.Whole = t.BadBlobs == 0 && t.BadPaths == 0 && c.err == nil
+	switch {
+	case c.json:
+		if c.err != nil {
+			t.Error = c.err.Error()
+		}
+		c.p.object(t)
+	case t.Whole:
+		fmt.Fprintln(c.p, c.summary())
 	}
-	return fmt.Sprintf("%s is whole: %s proven, all slivers there (%s of %s); --deep proves every byte", o.subject, what, grouped(t.Slivers), count(t.Blobs, "blob", "blobs"))
+	c.p.Flush()
+	switch {
+	case t.Whole:
+		return nil
+	case c.json:
+		return errTold.as(exitDamaged)
+	}
+	return exitWith(exitDamaged, c.verdict())
 }
 
-// verdict says what is wrong in all, and what to do.
-func (t verifyJSON) verdict(o *opened) string {
-	switch {
-	case t.Lost > 0:
-		return fmt.Sprintf("%s is damaged: %s cannot be restored, %s bad: bring back slivers or put the directory again; floe repair %[1]s heals the rest",
-			o.subject, count(t.Lost, "blob", "blobs"), count(t.BadPaths, "path", "paths"))
-	case t.BadPaths > 0:
-		return fmt.Sprintf("%s is damaged: %s bad, and %s: its publisher made it so, or floe repair %[1]s heals it",
-			o.subject, count(t.BadPaths, "path", "paths"), count(t.BadSlivers, "bad sliver", "bad slivers"))
+func (c *verification) summary() string {
+	t := &c.found
+	entries, slivers := count(t.Entries, "entry", "entries"), fmt.Sprintf("%s of %s", grouped(t.Slivers), count(t.Blobs, "blob", "blobs"))
+	if t.Deep {
+		return fmt.Sprintf("%s is whole: every table (%s), every b3 sum (%s), every sliver (%s) proven", c.s, entries, humanBytes(t.Bytes), slivers)
 	}
-	return fmt.Sprintf("%s can be read, but %s damaged (%s): floe repair %[1]s heals it",
-		o.subject, count(t.BadBlobs, "blob is", "blobs are"), count(t.BadSlivers, "bad sliver", "bad slivers"))
+	return fmt.Sprintf("%s is whole: every table (%s) proven, all slivers there (%s); --deep proves every byte", c.s, entries, slivers)
+}
+
+func (c *verification) verdict() error {
+	t := &c.found
+	switch {
+	case c.err != nil:
+		return fmt.Errorf("%s cannot be read: %w: bring slivers back, or put the directory again", c.s, c.err)
+	case t.Lost > 0:
+		return fmt.Errorf("%s is damaged: %s cannot be restored, %s bad: bring slivers back or put the directory again; floe repair %[1]s heals the rest",
+			c.s, count(t.Lost, "blob", "blobs"), count(t.BadPaths, "path", "paths"))
+	case t.BadPaths > 0 && t.BadBlobs == 0:
+		return fmt.Errorf("%s is damaged: %s bad, though every sliver is good: that is how it was published", c.s, count(t.BadPaths, "path", "paths"))
+	}
+	return fmt.Errorf("%s can be read, but %s damaged (%s): floe repair %[1]s heals it",
+		c.s, count(t.BadBlobs, "blob is", "blobs are"), count(t.BadSlivers, "bad sliver", "bad slivers"))
 }
