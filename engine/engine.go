@@ -84,7 +84,7 @@ type Engine struct {
 	log   *slog.Logger
 
 	kept   *recent // interior chunks and table pages
-	data   *recent // data chunks of small reads
+	data   *recent // data chunks that were read one by one
 	budget *budget // buffers of reads in flight
 	flight flight
 

@@ -12,10 +12,6 @@ import (
 // MaxRead is the most that one File.Read returns.
 const MaxRead = 4 << 20
 
-// smallRead is up to how many chunks a read goes through the memory of recent
-// chunks. Larger ones stream; keeping them would only push the small out.
-const smallRead = 4
-
 // A File reads one file of a dataset. It is safe for concurrent use and needs
 // no closing.
 type File struct {
@@ -102,23 +98,26 @@ func (f *File) Read(ctx context.Context, off int64, n int) (*Span, error) {
 	}
 	var cost int64
 	for i := range pieces {
-		cost += bufferCost(pieces[i].bytes)
+		cost += pieces[i].cost()
 	}
 	if err := f.tree.d.e.budget.acquire(ctx, cost); err != nil {
 		return nil, err
 	}
 	for i, p := range pieces {
-		buf := f.tree.d.e.budget.newBuffer(p.bytes)
-		c, held, err := f.tree.piece(ctx, p, buf)
+		from := max(0, off-p.first*merkle.ChunkSize)
+		to := min(int64(p.bytes), off+int64(n)-p.first*merkle.ChunkSize)
+		if p.kept.Len() > 0 {
+			s.add(p.kept.Slice(int(from), int(to)), nil)
+			continue
+		}
+		c, held, err := f.tree.piece(ctx, p, f.tree.d.e.budget.newBuffer(p.bytes))
 		if err != nil {
 			for _, q := range pieces[i+1:] {
-				f.tree.d.e.budget.release(bufferCost(q.bytes))
+				f.tree.d.e.budget.release(q.cost())
 			}
 			s.Release()
 			return nil, err
 		}
-		from := max(0, off-p.first*merkle.ChunkSize)
-		to := min(int64(c.Len()), off+int64(n)-p.first*merkle.ChunkSize)
 		s.add(c.Slice(int(from), int(to)), held)
 	}
 	f.tree.d.e.stats.served.Add(int64(n))
@@ -131,7 +130,16 @@ type piece struct {
 	first int64 // chunk
 	bytes int
 	hole  bool
-	want  []byte // their hashes
+	want  []byte       // their hashes
+	kept  merkle.Chunk // the bytes, if they are one chunk that is in memory
+}
+
+// cost returns what fetching p takes of the budget.
+func (p *piece) cost() int64 {
+	if p.kept.Len() > 0 {
+		return 0
+	}
+	return bufferCost(p.bytes)
 }
 
 // plan cuts chunks first to last into pieces.
@@ -149,6 +157,9 @@ func (t *tree) plan(ctx context.Context, first, last int64) ([]piece, error) {
 			return nil, fmt.Errorf("chunk %d: %w: a hole where the tree has data", i, merkle.ErrMismatch)
 		}
 		p.bytes = int(n-1)*merkle.ChunkSize + t.layout.Len(0, i+n-1)
+		if n == 1 && !hole {
+			p.kept, _ = t.d.e.data.get(merkle.Hash(want))
+		}
 		pieces = append(pieces, p)
 		i += n
 	}
@@ -174,33 +185,11 @@ func (t *tree) piece(ctx context.Context, p piece, buf *buffer) (merkle.Chunk, *
 		run.Zero(p.bytes)
 		return run.Chunk(0, p.bytes), buf, nil
 	}
-	small := len(p.want) <= smallRead*merkle.HashSize
-	if small {
-		if c, ok := t.recentPiece(p, buf); ok {
-			return c, buf, nil
-		}
-	}
 	c, held, err := t.fetch(ctx, 0, p.first, p.want, buf)
-	if err == nil && small {
-		for i := 0; i < c.Len(); i += merkle.ChunkSize {
-			h := merkle.Hash(p.want[i/merkle.ChunkSize*merkle.HashSize:][:merkle.HashSize])
-			t.d.e.data.put(h, c.Slice(i, min(c.Len(), i+merkle.ChunkSize)).Clone())
-		}
+	if err == nil && len(p.want) == merkle.HashSize {
+		t.d.e.data.put(merkle.Hash(p.want), c.Clone())
 	}
 	return c, held, err
-}
-
-// recentPiece fills buf with p's chunks if all of them are in memory.
-func (t *tree) recentPiece(p piece, buf *buffer) (merkle.Chunk, bool) {
-	run := merkle.NewRun(buf.b)
-	for w := p.want; len(w) > 0; w = w[merkle.HashSize:] {
-		c, ok := t.d.e.data.get(merkle.Hash(w[:merkle.HashSize]))
-		if !ok {
-			return merkle.Chunk{}, false
-		}
-		run.Take(c)
-	}
-	return run.Chunk(0, p.bytes), true
 }
 
 // ReadAt reads len(p) bytes at off: io.ReaderAt with a context.

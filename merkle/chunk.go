@@ -127,9 +127,6 @@ func (r *Run) Zero(n int) {
 	r.proven += n
 }
 
-// Take copies a chunk that is proven already to the front of Rest.
-func (r *Run) Take(c Chunk) { r.proven += copy(r.buf[r.proven:], c.data) }
-
 // Chunk returns bytes [from, to) of the proven part. It panics beyond Len.
 func (r *Run) Chunk(from, to int) Chunk {
 	if to > r.proven {
