@@ -37,7 +37,7 @@ fuzz: ## every fuzz target, FUZZ executions each
 	@tests/fuzz.sh $(FUZZ)
 
 demo: build ## put, mount, compare, damage, compare again; DIR= chooses the tree
-	$(GO) run ./tests/demo $(BIN) $(DIR)
+	$(GO) run ./tests/demo $(BIN) "$(or $(DIR),$(shell $(GO) env GOROOT)/src)"
 
 demo-train: build ## train on the mount and on local files; installs torch and a dataset
 	@tests/demo-train.sh

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -22,15 +21,11 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 3 || len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: demo FLOE [DIR]")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: demo FLOE DIR")
 		os.Exit(2)
 	}
-	dir := filepath.Join(runtime.GOROOT(), "src")
-	if len(os.Args) == 3 && os.Args[2] != "" {
-		dir = os.Args[2]
-	}
-	if err := run(os.Args[1], dir); err != nil {
+	if err := run(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
