@@ -66,6 +66,9 @@ func (c *cursor) path(name string) string {
 	return b.String()
 }
 
+// whatToDo is for errors of permission.
+const whatToDo = "run as a user who may read it, or leave it out with --exclude"
+
 // fail returns err with the path of an entry here and with what can be done.
 func (c *cursor) fail(what, name string, err error) error {
 	path := c.path(name)
@@ -74,7 +77,7 @@ func (c *cursor) fail(what, name string, err error) error {
 	}
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%s %s: %w; run as a user who may read it, or leave it out with --exclude", what, path, err)
+		return fmt.Errorf("%s %s: %w; %s", what, path, err, whatToDo)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESTALE), errors.Is(err, ErrChanged):
 		// It was there, and what it was, a moment ago.
 		return fmt.Errorf("%w: %s", ErrChanged, path)

@@ -119,6 +119,24 @@ func TestAFailedStoreIsTheError(t *testing.T) {
 	}
 }
 
+func TestProgressGrows(t *testing.T) {
+	dir := memoryDir(t)
+	mustWrite(t, filepath.Join(dir, "file"), noise(1, 16<<20))
+	var last publish.Progress
+	calls := 0
+	opts := small()
+	opts.Progress = func(p publish.Progress) {
+		if p.BytesRead < last.BytesRead || p.Stored < last.Stored || p.FilesRead < last.FilesRead {
+			t.Errorf("%+v after %+v", p, last)
+		}
+		last, calls = p, calls+1
+	}
+	newWorld(t).mustPut(t, dir, opts)
+	if calls < 2 || last.Files != 1 || last.FilesRead != 1 || last.Bytes != 16<<20 || last.BytesRead != last.Bytes || last.Stored < 16<<20 {
+		t.Errorf("%d calls, the last with %+v", calls, last)
+	}
+}
+
 func TestCancelStopsAtOnceAndLeavesNothing(t *testing.T) {
 	dir, tmp := memoryDir(t), memoryDir(t)
 	mustWrite(t, filepath.Join(dir, "file"), noise(1, 64<<20))
@@ -178,6 +196,7 @@ func TestUnreadableFilesAreNamedBeforeAnythingIsStored(t *testing.T) {
 	mustWrite(t, filepath.Join(dir, "a"), noise(1, 5<<20))
 	mustWrite(t, filepath.Join(dir, "b/secret"), noise(2, 10))
 	must(t, os.Chmod(filepath.Join(dir, "b/secret"), 0))
+	must(t, os.Mkdir(filepath.Join(dir, "c"), 0o311))
 	must(t, os.Chmod(dir, 0o755))
 	must(t, os.Chmod(store, 0o777))
 	cmd := runAgain(t, t.Name(), "FLOE_STORE="+store+"/s", "FLOE_DIR="+dir)
@@ -195,7 +214,7 @@ func TestUnreadableFilesAreNamedBeforeAnythingIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if !strings.Contains(string(out), "b/secret: permission denied") || !strings.Contains(string(out), "--exclude") {
+	if !strings.Contains(string(out), "permission denied: b/secret, c;") || !strings.Contains(string(out), "--exclude") {
 		t.Errorf("got %s, want an error with the path and what to do", out)
 	}
 	if blobs, _ := os.ReadDir(filepath.Join(store, "s", "blobs")); len(blobs) > 0 {

@@ -182,6 +182,7 @@ func (p *pipeline) stored(j *job) (bool, error) {
 	j.record.ID = id
 	p.run.log.Debug("blob is stored already", "blob", id.String(), "bytes", len(j.data))
 	p.run.reused.Add(1)
+	p.run.settled.Add(int64(len(j.data)))
 	return true, nil
 }
 
@@ -193,6 +194,7 @@ func (p *pipeline) storeBlob(j *job) (done bool, err error) {
 	p.journal.add(j.key, j.blob.ID)
 	p.run.log.Debug("blob stored", "blob", j.blob.ID.String(), "bytes", len(j.data))
 	p.run.stored.Add(int64(len(j.data)))
+	p.run.settled.Add(int64(len(j.data)))
 	return true, nil
 }
 

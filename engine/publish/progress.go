@@ -1,6 +1,9 @@
 package publish
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Progress is how far a run has come.
 type Progress struct {
@@ -12,6 +15,8 @@ type Progress struct {
 
 	// What has been read: files, links after the first not counted, and bytes.
 	FilesRead, BytesRead uint64
+
+	Stored int64 // bytes of blobs stored, before encoding; those found stored count too
 
 	Path string // of the entry at work, from the published directory
 }
@@ -32,6 +37,7 @@ const reportEvery = 100 * time.Millisecond
 type meter struct {
 	Progress
 	report func(Progress)
+	stored *atomic.Int64 // for Progress.Stored
 	next   time.Time
 }
 
@@ -46,14 +52,17 @@ func (m *meter) tick(path func() string) {
 		return
 	}
 	m.next = now.Add(reportEvery)
-	m.Path = path()
-	m.report(m.Progress)
+	m.tell(path())
 }
 
 // flush reports the end.
 func (m *meter) flush() {
 	if m.report != nil {
-		m.Path = ""
-		m.report(m.Progress)
+		m.tell("")
 	}
+}
+
+func (m *meter) tell(path string) {
+	m.Path, m.Stored = path, m.stored.Load()
+	m.report(m.Progress)
 }

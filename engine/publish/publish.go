@@ -119,6 +119,7 @@ type run struct {
 	progress meter
 
 	reused, stored atomic.Int64 // as in Result; the pipeline counts
+	settled        atomic.Int64 // as in Progress.Stored
 }
 
 func newRun(ctx context.Context, sink Sink, opts *Options) (*run, error) {
@@ -150,7 +151,7 @@ func newRun(ctx context.Context, sink Sink, opts *Options) (*run, error) {
 	if r.log = r.Logger; r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	r.progress.report = r.Progress
+	r.progress.report, r.progress.stored = r.Progress, &r.settled
 	return r, nil
 }
 

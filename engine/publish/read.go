@@ -22,8 +22,14 @@ type reader struct {
 	pack   *packer
 	in     *found
 	out    *spool
-	number uint64           // of the latest entry
-	groups map[uint64]*item // the first links of files with several, by number
+	number uint64            // of the latest entry
+	groups map[uint64]*group // files with several links of which not all were seen, by number of the first
+}
+
+// A group is a file with several links, of which the first was read.
+type group struct {
+	item
+	left uint32 // links to come
 }
 
 // read reads every file that was found, stores its content, and returns the
@@ -36,7 +42,7 @@ func (r *run) read(root *cursor, in *found, p *pipeline) (*spool, error) {
 	}
 	rd := &reader{
 		run: r, cursor: root, shadow: newShadow(r.Base), in: in, out: out,
-		pack: newPacker(p), groups: make(map[uint64]*item),
+		pack: newPacker(p), groups: make(map[uint64]*group),
 	}
 	if err = rd.all(); err == nil {
 		err = rd.pack.close()
@@ -104,7 +110,7 @@ func (r *reader) dir(it *item) error {
 	if base == nil {
 		base = &catalog.Entry{}
 	}
-	it.base = table{Size: base.Size, Root: base.Root, At: base.At}
+	it.base = catalog.Extent{Size: base.Size, Root: base.Root, At: base.At}
 	return r.xattrs(it, base)
 }
 
@@ -121,18 +127,37 @@ func (r *reader) endDir() error {
 func (r *reader) file(it *item) error {
 	e := &it.entry
 	if e.First != 0 {
-		links := r.in.links[e.First]
-		if links == 1 {
+		e.Links = max(1, r.in.links[e.First])
+		if e.Links == 1 {
 			e.First = 0 // the others are not in the dataset
-		} else if e.Links = links; e.First != r.number {
-			first := r.groups[e.First]
-			e.Root, e.At, e.Sum, e.Holes = first.entry.Root, first.entry.At, first.entry.Sum, first.entry.Holes
-			e.Xattrs.Out, it.xattr = first.entry.Xattrs.Out, first.xattr
-			return nil
-		} else {
-			r.groups[r.number] = it
 		}
 	}
+	if e.Links > 1 && e.First != r.number {
+		r.later(it)
+		return nil
+	}
+	if err := r.first(it); err != nil {
+		return err
+	}
+	if e.Links > 1 {
+		r.groups[r.number] = &group{*it, e.Links - 1}
+	}
+	return nil
+}
+
+// later completes a link after the first.
+func (r *reader) later(it *item) {
+	e, g := &it.entry, r.groups[it.entry.First]
+	e.Root, e.At, e.Sum, e.Holes = g.entry.Root, g.entry.At, g.entry.Sum, g.entry.Holes
+	e.Xattrs.Out, it.xattr = g.entry.Xattrs.Out, g.xattr
+	if g.left--; g.left == 0 {
+		delete(r.groups, e.First)
+	}
+}
+
+// first completes a file that no other link has completed.
+func (r *reader) first(it *item) error {
+	e := &it.entry
 	r.progress.tick(func() string { return r.path(e.Name) })
 	base, err := r.lookup(r.ctx, e.Name, catalog.File)
 	if err != nil {
@@ -228,7 +253,7 @@ func (r *reader) storeFile(it *item, fd int) error {
 
 // build has f make a tree of the file's bytes, all of them and no others.
 func (r *reader) build(it *item, fd int, f func(io.Reader) (merkle.Tree, error)) (merkle.Tree, error) {
-	in := &content{r: r, fd: fd, name: it.entry.Name, left: it.entry.Size + 1}
+	in := &fileBytes{r: r, fd: fd, name: it.entry.Name, left: it.entry.Size + 1}
 	tree, err := f(in)
 	if in.err != nil {
 		return tree, r.fail("reading", it.entry.Name, in.err)
@@ -260,9 +285,9 @@ func (r *reader) list(data []byte, base catalog.Extent) (catalog.Extent, error) 
 	return catalog.Extent{Size: tree.Size, Root: tree.Root, At: at}, err
 }
 
-// content reads an open file from its beginning, not much further than it
+// fileBytes reads an open file from its beginning, not much further than it
 // was long.
-type content struct {
+type fileBytes struct {
 	r    *reader
 	fd   int
 	name string
@@ -271,7 +296,7 @@ type content struct {
 	err  error // of reading the file, but for its end
 }
 
-func (c *content) Read(p []byte) (int, error) {
+func (c *fileBytes) Read(p []byte) (int, error) {
 	if c.r.ctx.Err() != nil {
 		return 0, context.Cause(c.r.ctx)
 	}

@@ -39,7 +39,7 @@ type item struct {
 	xattr []byte        // list of xattrs, encoded
 	stamp stamp
 
-	base table // directories: what the base has at this path
+	base catalog.Extent // directories: what the base has at this path
 }
 
 // A stamp tells whether a file is the one it was. Together with size and
@@ -52,9 +52,6 @@ type stamp struct {
 	Nsec     uint32
 	Size     int64
 }
-
-// A table is where a directory's table lies.
-type table = catalog.Extent
 
 // A spool is items in a temporary file: written once, read once.
 type spool struct {

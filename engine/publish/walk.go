@@ -2,7 +2,9 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -14,8 +16,8 @@ import (
 // maxDepth is how many directories below one another readers follow.
 const maxDepth = 2048
 
-// A found is what a walk has found: the items, and how many links files with
-// several have.
+// A found is what a walk has found: the items, and how many links files have
+// that have several in the dataset.
 type found struct {
 	*spool
 	links map[uint64]uint32 // by the number of the first
@@ -27,17 +29,20 @@ type walker struct {
 	*cursor
 	out    *spool
 	number uint64           // of the latest entry
-	groups map[inode]*group // of files with several links
+	links  map[inode]*links // of files with several
 	avoid  map[inode]bool
+
+	denied []string // paths that may not be read, the first of them
+	more   int      // others
 }
 
 // An inode names a file, whatever its names.
 type inode struct{ dev, ino uint64 }
 
-// A group is the links of one file.
-type group struct {
-	first uint64
-	links uint32
+// links are the names of one file.
+type links struct {
+	first uint64 // number of the first
+	count uint32
 	stamp stamp
 }
 
@@ -50,8 +55,11 @@ func (r *run) walk(root *cursor) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{run: r, cursor: root, out: out, groups: make(map[inode]*group), avoid: inodes(r.Avoid)}
+	w := &walker{run: r, cursor: root, out: out, links: make(map[inode]*links), avoid: inodes(r.Avoid)}
 	err = w.top()
+	if err == nil {
+		err = w.permitted()
+	}
 	if err == nil {
 		err = out.rewind()
 	}
@@ -59,11 +67,42 @@ func (r *run) walk(root *cursor) (*found, error) {
 		out.close()
 		return nil, err
 	}
-	f := &found{spool: out, links: make(map[uint64]uint32, len(w.groups))}
-	for _, g := range w.groups {
-		f.links[g.first] = g.links
+	f := &found{spool: out, links: make(map[uint64]uint32)}
+	for _, l := range w.links {
+		if l.count > 1 {
+			f.links[l.first] = l.count
+		}
 	}
 	return f, nil
+}
+
+// keptDenied is how many paths that may not be read are named.
+const keptDenied = 10
+
+// refused notes that an entry may not be read, so that the user learns of all
+// of them at once. Another err is returned, as fail has it.
+func (w *walker) refused(what, name string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return w.fail(what, name, err)
+	}
+	if len(w.denied) < keptDenied {
+		w.denied = append(w.denied, w.path(name))
+	} else {
+		w.more++
+	}
+	return nil
+}
+
+// permitted returns the error of a walk on which something was refused.
+func (w *walker) permitted() error {
+	if len(w.denied) == 0 {
+		return nil
+	}
+	paths := strings.Join(w.denied, ", ")
+	if w.more > 0 {
+		paths += fmt.Sprintf(" and %d more", w.more)
+	}
+	return fmt.Errorf("%w: %s; %s", fs.ErrPermission, paths, whatToDo)
 }
 
 // inodes returns what some paths name now. Those that name nothing cannot
@@ -118,7 +157,7 @@ func (w *walker) dir(name string, st *unix.Stat_t) error {
 func (w *walker) entry(name string) error {
 	st, err := w.lstat(name)
 	if err != nil {
-		return w.fail("reading", name, err)
+		return w.refused("reading", name, err)
 	}
 	if w.leaveOut(name, &st) {
 		return nil
@@ -168,7 +207,7 @@ func (w *walker) leaveOut(name string, st *unix.Stat_t) bool {
 
 func (w *walker) subdir(name string, seen *unix.Stat_t) error {
 	if err := w.enter(name); err != nil {
-		return w.fail("opening", name, err)
+		return w.refused("opening", name, err)
 	}
 	st, err := w.stat()
 	if err != nil {
@@ -214,7 +253,7 @@ func (w *walker) symlink(name string, st *unix.Stat_t) error {
 func (w *walker) file(name string, st *unix.Stat_t) error {
 	fd, err := w.openat(name, fileFlags)
 	if err != nil {
-		return w.fail("opening", name, err)
+		return w.refused("opening", name, err)
 	}
 	defer unix.Close(fd)
 	var now unix.Stat_t
@@ -231,16 +270,16 @@ func (w *walker) file(name string, st *unix.Stat_t) error {
 	}
 	if st.Nlink > 1 {
 		key := inode{st.Dev, st.Ino}
-		g := w.groups[key]
-		if g == nil {
-			g = &group{first: w.number, stamp: it.stamp}
-			w.groups[key] = g
+		l := w.links[key]
+		if l == nil {
+			l = &links{first: w.number, stamp: it.stamp}
+			w.links[key] = l
 		}
-		if g.stamp != it.stamp {
+		if l.stamp != it.stamp {
 			return w.fail("reading", name, ErrChanged)
 		}
-		g.links++
-		it.entry.First = g.first
+		l.count++
+		it.entry.First = l.first
 	}
 	w.res.Files++
 	w.res.Bytes += uint64(st.Size)
