@@ -26,7 +26,7 @@ Of one file the id alone is printed.
 `,
 	new: func(f *flags) action {
 		b := &blobID{}
-		f.IntVar(&b.shards, "n-shards", 1000, "shards of the committee, 4 to 1000")
+		f.IntVar(&b.shards, "n-shards", 1000, "the committee has `N` shards, 4 to 1000")
 		f.private("n-shards")
 		jsonFlag(f, &b.json)
 		return b.run

@@ -29,9 +29,11 @@ costs time and never changes a byte. It may be deleted at any time.
 	new: func(f *flags) action {
 		c := &cacheTool{flags: f}
 		c.size = 10 << 30
-		f.StringVar(&c.dir, "cache-dir", "", "the cache in `DIR` (default ~/.cache/floe)")
+		f.StringVar(&c.dir, "cache-dir", "", "the cache in `DIR`")
+		f.otherwise("cache-dir", "~/.cache/floe")
 		f.Var(&c.size, "cache-size", "disk the cache may take")
-		f.Var(&c.minFree, "min-free", "disk the cache leaves free for others\n(default: a tenth of it, at most 1GiB)")
+		f.Var(&c.minFree, "min-free", "disk the cache leaves free for others")
+		f.otherwise("min-free", "a tenth of it, at most 1GiB")
 		jsonFlag(f, &c.json)
 		return c.run
 	},
@@ -90,12 +92,16 @@ func (c *cacheTool) list(ctx context.Context, e *env, p *printer, store *cachest
 		if b.Pinned {
 			pinned = "  pinned"
 		}
-		fmt.Fprintf(p, "%s  %10s  %9s chunks%s\n", id, humanBytes(b.Bytes), grouped(b.Chunks), pinned)
+		chunks := "" // only who owns the cache knows
+		if b.Chunks > 0 {
+			chunks = "  " + count(b.Chunks, "chunk", "chunks")
+		}
+		fmt.Fprintf(p, "%s  %10s%s%s\n", id, humanBytes(b.Bytes), chunks, pinned)
 	}
 	if !c.json {
 		st := store.Stats()
 		p.Flush()
-		fmt.Fprintf(e.stderr, "%s: %s of %s in %s\n", printable(c.dir), humanBytes(st.Bytes), humanBytes(st.Limit), count(len(blobs), "blob", "blobs"))
+		fmt.Fprintf(e.stderr, "%s: %s, %s\n", printable(c.dir), humanBytes(st.Bytes), count(len(blobs), "blob", "blobs"))
 	}
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/floefs/floe/cachestore"
-	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/fs"
 )
 
@@ -40,9 +39,17 @@ type mountStatus struct {
 
 	Nodes  []nodeStatus `json:"nodes"`
 	Cache  *cacheStatus `json:"cache,omitempty"`
-	Reads  engine.Stats `json:"reads"`
+	Reads  readStatus   `json:"reads"`
 	Kernel kernelStatus `json:"kernel"`
 	Memory memoryStatus `json:"memory"`
+}
+
+// readStatus is what was read of the dataset, in bytes.
+type readStatus struct {
+	Served    int64 `json:"served"`
+	Cached    int64 `json:"cached"`     // of these, proven from the cache
+	Fetched   int64 `json:"fetched"`    // from nodes
+	FalseRuns int64 `json:"false_runs"` // runs of chunks in which something proved false
 }
 
 type nodeStatus struct {
@@ -52,8 +59,29 @@ type nodeStatus struct {
 }
 
 type cacheStatus struct {
-	Dir string `json:"dir"`
-	cachestore.Stats
+	Dir      string `json:"dir"`
+	Owner    bool   `json:"owner"` // of all who use it, this process keeps it within its budget
+	Bytes    int64  `json:"bytes"` // of disk
+	Limit    int64  `json:"limit"` // bytes it may take now
+	Blobs    int    `json:"blobs"`
+	Chunks   int64  `json:"chunks"`
+	Hits     int64  `json:"hits"` // chunks
+	Misses   int64  `json:"misses"`
+	Written  int64  `json:"written"` // bytes
+	False    int64  `json:"false"`   // chunks that proved false
+	Evicted  int64  `json:"evicted"` // segments of 1 MiB given back
+	Dropped  int64  `json:"dropped"` // not kept, as the disk lagged
+	Errors   int64  `json:"errors"`  // of the disk
+	Rebuilds int64  `json:"rebuilds"`
+	Stalled  bool   `json:"stalled"` // it keeps nothing now: its disk is full or fails
+}
+
+func cacheStatusOf(dir string, s cachestore.Stats) *cacheStatus {
+	return &cacheStatus{
+		Dir: dir, Owner: s.Owner, Bytes: s.Bytes, Limit: s.Limit, Blobs: s.Blobs, Chunks: s.Chunks,
+		Hits: s.Hits, Misses: s.Misses, Written: s.Written, False: s.False, Evicted: s.Evicted, Dropped: s.Dropped,
+		Errors: s.ReadErrors + s.DiskErrors, Rebuilds: s.Rebuilt, Stalled: s.Stalled,
+	}
 }
 
 type kernelStatus struct {
@@ -78,7 +106,7 @@ func (st *served) status() mountStatus {
 		Mountpoint: st.Dir(), Dataset: st.dataset.ID().String(), Name: st.subject.name,
 		PID: os.Getpid(), Since: st.since, Version: buildVersion().Version,
 		Entries: root.Entries, Files: root.Files, Bytes: root.Bytes,
-		Reads: st.reader.Stats(), Memory: memoryStatus{st.reader.memory, resident()},
+		Reads: readStatus(st.reader.Stats()), Memory: memoryStatus{st.reader.memory, resident()},
 		Kernel: kernelStatus{
 			Requests: k.Requests, Bytes: k.Bytes, Serving: k.Serving, Errors: k.Errors,
 			Interrupted: k.Interrupted, ReadAheadKB: k.ReadAheadKB,
@@ -95,7 +123,7 @@ func (st *served) status() mountStatus {
 		s.Nodes = append(s.Nodes, ns)
 	}
 	if c := st.reader.cache; c != nil {
-		s.Cache = &cacheStatus{st.reader.dir, c.Stats()}
+		s.Cache = cacheStatusOf(st.reader.dir, c.Stats())
 	}
 	return s
 }

@@ -33,7 +33,8 @@ outside DEST, whatever symlinks are in the way.
 `,
 	new: func(f *flags) action {
 		c := &copying{}
-		f.IntVarP(&c.jobs, "jobs", "j", runtime.GOMAXPROCS(0), "files to copy at once")
+		f.IntVarP(&c.jobs, "jobs", "j", runtime.GOMAXPROCS(0), "copy `N` files at once")
+		f.otherwise("jobs", "one per processor")
 		f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 		f.BoolP("recursive", "r", true, "")
 		f.BoolP("archive", "a", true, "")
@@ -71,13 +72,16 @@ func (c *copying) run(ctx context.Context, e *env, args []string) error {
 		return usagef("--jobs %d: at least one", c.jobs)
 	}
 	srcs, dest := args[:len(args)-1], args[len(args)-1]
+	if fi, err := os.Stat(e.abs(dest)); len(srcs) > 1 && (err != nil || !fi.IsDir()) {
+		return exitWith(exitNotFound, fmt.Errorf("%s is not a directory: mkdir it first", dest))
+	}
 	began := time.Now()
 	show := newProgress(e, c.quiet)
 	defer show.end()
 	var total copyTotals
 	var failed error
 	err := c.each(ctx, e, srcs, func(o *opened) error {
-		parent, name, err := destination(e, o, dest, len(srcs) > 1)
+		parent, name, err := destination(e, o, dest)
 		if err != nil {
 			return err
 		}
@@ -124,7 +128,7 @@ func (t *copyTotals) answer(e *env, c *copying, began time.Time) error {
 // destination returns the directory to copy o into and the name it gets there.
 // The top of a dataset becomes dest itself; another place goes into dest if
 // that is a directory, as with cp(1).
-func destination(e *env, o *opened, dest string, several bool) (parent, name string, err error) {
+func destination(e *env, o *opened, dest string) (parent, name string, err error) {
 	path := e.abs(dest)
 	fi, err := os.Stat(path)
 	isDir := err == nil && fi.IsDir()
@@ -136,7 +140,7 @@ func destination(e *env, o *opened, dest string, several bool) (parent, name str
 		return filepath.Dir(real), filepath.Base(real), err
 	case isDir:
 		return path, o.name(), nil
-	case several || strings.HasSuffix(dest, "/") && o.entry.Type != catalog.Dir:
+	case strings.HasSuffix(dest, "/") && o.entry.Type != catalog.Dir:
 		return "", "", exitWith(exitNotFound, fmt.Errorf("%s is not a directory: mkdir it first", dest))
 	}
 	return filepath.Dir(path), filepath.Base(path), nil

@@ -27,7 +27,7 @@ nothing however large it is.
 		f.BoolVarP(&d.summary, "summarize", "s", false, "show only what is named")
 		f.BoolVarP(&d.human, "human", "h", false, "show sizes as 1.5 MiB")
 		f.IntVarP(&d.depth, "max-depth", "d", -1, "show directories down to depth `N`")
-		f.Lookup("max-depth").DefValue = ""
+		f.otherwise("max-depth", "all")
 		jsonFlag(f, &d.json)
 		d.sources.flags(f)
 		return d.run

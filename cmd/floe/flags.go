@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -163,6 +164,22 @@ func (f *flags) given(name string) (how string, ok bool) {
 	return how, ok
 }
 
+// otherwise says what happens if a flag is not given, where its default value
+// does not.
+func (f *flags) otherwise(name, text string) { f.Lookup(name).DefValue = text }
+
+func (f *flags) defaultOf(flag *pflag.Flag) string {
+	d, err := time.ParseDuration(flag.DefValue)
+	if err != nil || flag.Value.Type() != "duration" {
+		return flag.DefValue
+	}
+	text := d.String() // 1m0s
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	return text
+}
+
 // describe explains the flags, a line each.
 func (f *flags) describe() string {
 	type row struct{ left, right string }
@@ -181,14 +198,20 @@ func (f *flags) describe() string {
 			left += " " + value
 		}
 		var notes []string
-		if d := flag.DefValue; d != "" && d != "false" && d != "[]" && d != "0" && d != "0s" {
+		if d := f.defaultOf(flag); d != "" && d != "false" && d != "[]" && d != "0" && d != "0s" {
 			notes = append(notes, "default "+d)
 		}
 		if v := f.variableOf(flag.Name); v != "" {
 			notes = append(notes, v)
 		}
 		if len(notes) > 0 {
-			usage += " (" + strings.Join(notes, "; ") + ")"
+			note := "(" + strings.Join(notes, "; ") + ")"
+			last := usage[strings.LastIndexByte(usage, '\n')+1:]
+			if len(last)+len(note) > 72 {
+				usage += "\n" + note
+			} else {
+				usage += " " + note
+			}
 		}
 		width = max(width, len(left))
 		rows = append(rows, row{left, usage})

@@ -61,12 +61,13 @@ func newMounter(f *flags) *mounter {
 	m := &mounter{flags: f}
 	f.BoolVarP(&m.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	f.BoolVar(&m.allowOther, "allow-other", false, "let other users in, as the files' modes permit")
-	f.IntVar(&m.uid, "uid", -1, "show user `N` as the owner of everything (default: you)")
-	f.IntVar(&m.gid, "gid", -1, "show group `N` as its group (default: yours)")
-	f.DurationVar(&m.readTimeout, "read-timeout", time.Minute, "how long a read waits for bytes before it fails")
+	f.IntVar(&m.uid, "uid", -1, "show user `N` as the owner of everything")
+	f.IntVar(&m.gid, "gid", -1, "show group `N` as the group of everything")
+	f.DurationVar(&m.readTimeout, "read-timeout", time.Minute, "fail a read that got no bytes for `TIME`")
 	m.sources.flags(f)
 	f.StringArrayVarP(&m.options, "option", "o", nil, "`OPTIONS` as mount(8) writes them: any of these flags, with\ncommas between, and ro, noexec, context=...")
-	f.StringVar(&m.logFile, "log-file", "", "log to `FILE` (default, in the background:\n~/.local/state/floe/log/DIR.log)")
+	f.StringVar(&m.logFile, "log-file", "", "log to `FILE`")
+	f.otherwise("log-file", "~/.local/state/floe/log/DIR.log; with -f standard error")
 	f.BoolVarP(&m.verbose, "verbose", "v", false, "log more")
 	f.IntVar(&m.readyFD, "ready-fd", 0, "")
 	f.BoolVar(&m.sloppy, "sloppy", false, "")
@@ -75,9 +76,8 @@ func newMounter(f *flags) *mounter {
 		f.variable[n] = "-"
 	}
 	f.private("option", "foreground", "verbose")
-	for _, n := range []string{"uid", "gid"} {
-		f.Lookup(n).DefValue = ""
-	}
+	f.otherwise("uid", "you")
+	f.otherwise("gid", "yours")
 	return m
 }
 
@@ -205,7 +205,10 @@ func (m *mounter) mountOptions(log *slog.Logger) *fs.Options {
 // mountError gives the error of a mount that failed its exit code.
 func mountError(dir string, err error) error {
 	if p, ok := mountOn(dir); ok {
-		return exitWith(exitBusy, fmt.Errorf("%w: floe umount %s", err, p.Dir))
+		return exitWith(exitBusy, fmt.Errorf("%w: floe umount %s", err, shellQuote(p.Dir)))
+	}
+	if isNotExist(err) {
+		return fmt.Errorf("%w: mkdir it first", err)
 	}
 	return err
 }

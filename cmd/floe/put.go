@@ -14,6 +14,7 @@ import (
 	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/node/dir"
 	"github.com/floefs/floe/engine/publish"
+	"github.com/floefs/floe/engine/walrus"
 	floefs "github.com/floefs/floe/fs"
 	"github.com/floefs/floe/merkle"
 )
@@ -40,14 +41,17 @@ setuid bits, owners) is left out and counted.
 `,
 	new: func(f *flags) action {
 		p := &putter{}
-		f.StringVar(&p.to, "to", "", "store into the store at `URL`, dir:PATH\n(default: ~/.local/share/floe/store)")
+		f.StringVar(&p.to, "to", "", "put into the store at `URL`, dir:PATH")
+		f.otherwise("to", "~/.local/share/floe/store")
 		f.variable["to"] = storeVariable
-		f.StringVar(&p.name, "name", "", "`NAME` that you can call the dataset from now on")
+		f.StringVar(&p.name, "name", "", "call the dataset `NAME` from now on")
 		f.StringVar(&p.base, "base", "", "take unchanged files over from dataset `ID|NAME`")
 		f.StringArrayVar(&p.exclude, "exclude", nil, "leave out what matches `GLOB`: a name anywhere, or a path from DIR;\nrepeat it for more")
 		f.BoolVarP(&p.oneFS, "one-file-system", "x", false, "leave out what is mounted below DIR")
-		f.IntVar(&p.shards, "n-shards", 0, "shards that each blob is encoded for, 4 to 1000\n(default: 100, or what the base has)")
-		f.Var(&p.blobSize, "blob-size", "bytes of a blob (default: 64MiB, or what the base has)")
+		f.IntVar(&p.shards, "n-shards", 0, "encode each blob for `N` shards, 4 to 1000")
+		f.otherwise("n-shards", "100, or what the base has")
+		f.Var(&p.blobSize, "blob-size", "bytes of a blob, a multiple of 16KiB")
+		f.otherwise("blob-size", "64MiB, or what the base has")
 		f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but the id")
 		f.private("name", "base", "n-shards", "quiet")
 		jsonFlag(f, &p.json)
@@ -72,10 +76,8 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	if len(args) != 1 {
 		return usagef("floe put needs one directory: floe put DIR")
 	}
-	if p.name != "" {
-		if err := checkName(p.name); err != nil {
-			return err
-		}
+	if err := p.check(); err != nil {
+		return err
 	}
 	limitHeap(e, putMemory)
 	source := e.abs(args[0])
@@ -114,6 +116,27 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	}
 	p.summarize(show, store, res, began)
 	return p.answer(e, store, res, began)
+}
+
+// check finds mistakes in the values of flags.
+func (p *putter) check() error {
+	if p.name != "" {
+		if err := checkName(p.name); err != nil {
+			return err
+		}
+	}
+	if _, err := publish.NewMatcher(p.exclude); err != nil {
+		return usagef("--exclude: %w", err)
+	}
+	if p.blobSize < 0 || p.blobSize%merkle.ChunkSize != 0 {
+		return usagef("--blob-size %s: it must be a multiple of 16KiB", &p.blobSize)
+	}
+	if p.shards != 0 {
+		if _, err := walrus.NewParams(p.shards, uint64(p.blobSize)); err != nil {
+			return usagef("--n-shards, --blob-size: %w", err)
+		}
+	}
+	return nil
 }
 
 // checkSource says early what cannot be put.
@@ -227,12 +250,13 @@ func (p *putter) summarize(show *progress, store *dir.Store, res publish.Result,
 	n := res.Notices
 	told := make(map[publish.Kind]int)
 	for _, notice := range n.List {
-		told[notice.Kind]++
-		switch of := n.Counts[notice.Kind]; {
-		case told[notice.Kind] <= 3:
-			show.say("floe: %s", notice)
-		case told[notice.Kind] == 4:
-			show.say("floe: and %s more: %s", grouped(of-3), notice.Kind)
+		kind := notice.Kind
+		told[kind]++
+		switch of := n.Counts[kind]; {
+		case told[kind] <= 3:
+			show.say("floe: %s %s", verb(kind), notice)
+		case told[kind] == 4:
+			show.say("floe: %s %s more: %s", verb(kind), grouped(of-3), kind)
 		}
 	}
 	reused := ""
@@ -244,6 +268,15 @@ func (p *putter) summarize(show *progress, store *dir.Store, res publish.Result,
 	if p.name != "" {
 		show.say("floe mount %s DIR mounts it", p.name)
 	}
+}
+
+// verb says what was done to what a notice of a kind is about.
+func verb(kind publish.Kind) string {
+	switch kind {
+	case publish.Special, publish.XattrsLost, publish.TimeMoved:
+		return "changed"
+	}
+	return "left out"
 }
 
 // A putJSON is the answer of put --json.

@@ -11,7 +11,7 @@ import (
 // and T are powers of 1024, as is KiB; KB is 1000.
 type size int64
 
-func (s *size) Type() string { return "size" }
+func (s *size) Type() string { return "SIZE" }
 
 func (s *size) String() string { return exactBytes(int64(*s)) }
 

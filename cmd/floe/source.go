@@ -86,7 +86,8 @@ type sources struct {
 
 // fromFlag declares the flag that says where to read.
 func (s *sources) fromFlag(f *flags) {
-	f.StringArrayVar(&s.from, "from", nil, "read from the store at `URL`, dir:PATH; repeat it for more\n(default: where put left the dataset)")
+	f.StringArrayVar(&s.from, "from", nil, "read from the store at `URL`, dir:PATH; repeat it for more")
+	f.otherwise("from", "where put left the dataset")
 	f.variable["from"] = storeVariable
 }
 
@@ -94,11 +95,14 @@ func (s *sources) fromFlag(f *flags) {
 func (s *sources) flags(f *flags) {
 	s.fromFlag(f)
 	s.cacheSize = 10 << 30
-	f.StringVar(&s.cacheDir, "cache-dir", "", "keep proven chunks in `DIR` (default ~/.cache/floe)")
+	f.StringVar(&s.cacheDir, "cache-dir", "", "keep proven chunks in `DIR`")
+	f.otherwise("cache-dir", "~/.cache/floe")
 	f.Var(&s.cacheSize, "cache-size", "disk the cache may take")
-	f.StringVar(&s.cacheMode, "cache", "auto", "`when` to keep what is read: auto, not if the store is on the\ncache's own file system; always")
-	f.Var(&s.minFree, "min-free", "disk the cache leaves free for others\n(default: a tenth of it, at most 1GiB)")
-	f.Var(&s.memory, "memory", "memory for reads in flight and for recent chunks\n(default: an eighth of what there is, at most 256MiB)")
+	f.StringVar(&s.cacheMode, "cache", "auto", "keep what is read `WHEN`: always; auto, not if the store is on\nthe cache's own file system")
+	f.Var(&s.minFree, "min-free", "disk the cache leaves free for others")
+	f.otherwise("min-free", "a tenth of it, at most 1GiB")
+	f.Var(&s.memory, "memory", "memory for reads in flight and for recent chunks")
+	f.otherwise("memory", "an eighth of what there is, at most 256MiB")
 	f.BoolVar(&s.offline, "offline", false, "read only what is in the cache")
 }
 
@@ -184,7 +188,7 @@ func (rd *reader) dataset(ctx context.Context, s subject) (*engine.Dataset, erro
 		return d, nil
 	}
 	if len(rd.nodes) == 0 && errors.Is(err, blob.ErrUnavailable) {
-		return nil, exitWith(exitTryLater, fmt.Errorf("%s is not in the cache %s: leave out --offline: %w", s, rd.dir, err))
+		return nil, exitWith(exitTryLater, fmt.Errorf("%s is not in the cache %s: leave out --offline", s, rd.dir))
 	}
 	return nil, rd.absent(err, s)
 }
