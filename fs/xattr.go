@@ -27,6 +27,9 @@ func (t *tree) GetXAttr(_ <-chan struct{}, h *gofuse.InHeader, name string, dest
 	if !strings.HasPrefix(name, "user.") {
 		return 0, gofuse.Status(syscall.EOPNOTSUPP)
 	}
+	if name == "user." { // what the kernel says of it for file systems of its own
+		return 0, gofuse.EINVAL
+	}
 	r := t.request(h)
 	e, err := t.entry(r.ctx, h.NodeId)
 	if err != nil {
