@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	case "server":
 		serverMain()
 		os.Exit(0)
+	case "user":
+		userMain()
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -76,8 +79,14 @@ type client struct {
 
 func mustClient(t testing.TB) *client {
 	t.Helper()
-	c := &client{t: t, cmd: exec.Command("/proc/self/exe"), done: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), "FLOE_FS_TEST=client")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "FLOE_FS_TEST=client")
+	return startClient(t, cmd)
+}
+
+func startClient(t testing.TB, cmd *exec.Cmd) *client {
+	t.Helper()
+	c := &client{t: t, cmd: cmd, done: make(chan struct{})}
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
 	must(t, err)
@@ -173,6 +182,15 @@ func act(q question, r *reply) (err error) {
 		r.Data, err = os.ReadFile(q.Path)
 	case "sum":
 		r.N, err = catAll(q.Path, q.N)
+	case "random":
+		return random(q)
+	case "absent":
+		for i := range q.N {
+			var st unix.Stat_t
+			if err := unix.Lstat(fmt.Sprintf("%s/absent%d.%d", q.Path, q.Off, i), &st); err != unix.ENOENT {
+				return err
+			}
+		}
 	case "read":
 		r.Data, err = readAt(q)
 	case "mmap":
@@ -250,13 +268,39 @@ func readAt(q question) ([]byte, error) {
 	return b[:n], nil
 }
 
-// catAll reads a file in pieces of n bytes and returns how many there were.
+// random reads 4 KiB q.N times from places all over the file, past the
+// kernel's cache.
+func random(q question) error {
+	fd, err := unix.Open(q.Path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECT, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	b, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	defer unix.Munmap(b)
+	for i := range q.N {
+		at := int64(i) * 7919 % (q.Off / 4096) * 4096
+		if _, err := unix.Pread(fd, b, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// catAll reads a file that the kernel has nothing of, in pieces of n bytes,
+// and returns how many there were.
 func catAll(path string, n int) (int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		return 0, err
+	}
 	b := make([]byte, n)
 	var total int64
 	for {
@@ -307,67 +351,74 @@ func mapped(path string) ([]byte, error) {
 	return bytes.Clone(b), nil
 }
 
-// list lists a directory with getdents(2) from a position on, at most n names
-// (0: all).
+// list lists a directory from a position on, at most n names (0: all).
 func list(path string, off int64, n int) ([]dirent, error) {
+	var all []dirent
+	err := eachName(path, off, func(d dirent) (bool, error) {
+		all = append(all, d)
+		return len(all) != n, nil
+	})
+	return all, err
+}
+
+// eachName calls fn for what getdents(2) returns, until it returns false.
+func eachName(path string, off int64, fn func(dirent) (bool, error)) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unix.Close(fd)
 	if off > 0 {
 		if _, err := unix.Seek(fd, off, io.SeekStart); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var all []dirent
 	buf := make([]byte, 32<<10)
 	for {
 		got, err := unix.Getdents(fd, buf)
-		if err != nil {
-			return nil, err
-		}
-		if got == 0 {
-			return all, nil
+		if err != nil || got == 0 {
+			return err
 		}
 		for b := buf[:got]; len(b) > 0; {
 			d := (*unix.Dirent)(unsafe.Pointer(&b[0]))
 			name := b[unsafe.Offsetof(d.Name):d.Reclen]
 			name, _, _ = bytes.Cut(name, []byte{0})
-			all = append(all, dirent{string(name), d.Ino, d.Off, d.Type})
-			b = b[d.Reclen:]
-			if len(all) == n {
-				return all, nil
+			if more, err := fn(dirent{string(name), d.Ino, d.Off, d.Type}); !more || err != nil {
+				return err
 			}
+			b = b[d.Reclen:]
 		}
 	}
 }
 
-// walk stats everything below path, as ls -lR does, and counts.
+// walk stats everything below path, each name as soon as it is read, as
+// ls -lR does, and counts.
 func walk(path string) (int64, error) {
-	names, err := list(path, 0, 0)
-	if err != nil {
-		return 0, err
-	}
 	var total int64
-	for _, d := range names {
+	var dirs []string
+	err := eachName(path, 0, func(d dirent) (bool, error) {
 		if d.Name == "." || d.Name == ".." {
-			continue
+			return true, nil
 		}
 		total++
 		var st unix.Stat_t
 		if err := unix.Lstat(path+"/"+d.Name, &st); err != nil {
-			return total, err
+			return false, err
 		}
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			n, err := walk(path + "/" + d.Name)
-			total += n
-			if err != nil {
-				return total, err
-			}
+			dirs = append(dirs, path+"/"+d.Name)
 		}
+		return true, nil
+	})
+	for _, d := range dirs {
+		if err != nil {
+			break
+		}
+		var n int64
+		n, err = walk(d)
+		total += n
 	}
-	return total, nil
+	return total, err
 }
 
 // write tries one of the ways of changing something, by name.

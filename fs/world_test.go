@@ -159,7 +159,7 @@ func (w *world) store(t testing.TB, it *item, space *bytes.Buffer) {
 		e.Number, e.Name = number, name
 	default:
 		at := pad(space)
-		tr, err := merkle.Build(space, bytes.NewReader(it.data), t.TempDir())
+		tr, err := merkle.Build(space, bytes.NewReader(it.data), os.TempDir())
 		must(t, err)
 		e.Size, e.Root, e.Sum, e.Holes.Inline = tr.Size, tr.Root, tr.Sum, tr.Holes
 		if tr.Size > 0 {
@@ -183,7 +183,7 @@ func (w *world) store(t testing.TB, it *item, space *bytes.Buffer) {
 
 func (w *world) extent(t testing.TB, space *bytes.Buffer, data []byte) catalog.Extent {
 	at := pad(space)
-	tr, err := merkle.Build(space, bytes.NewReader(data), t.TempDir())
+	tr, err := merkle.Build(space, bytes.NewReader(data), os.TempDir())
 	must(t, err)
 	return catalog.Extent{Size: tr.Size, Root: tr.Root, At: at}
 }
