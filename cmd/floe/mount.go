@@ -106,6 +106,9 @@ func (m *mounter) serve(ctx context.Context, e *env, arg, dir string) error {
 		return err
 	}
 	m.sources.log = log
+	if err := m.check(e); err != nil {
+		return err
+	}
 	s, err := e.subject(arg)
 	if err != nil {
 		return err

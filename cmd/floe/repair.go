@@ -62,6 +62,9 @@ func (r *repairing) run(ctx context.Context, e *env, args []string) error {
 }
 
 func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) error {
+	if err := r.check(e); err != nil {
+		return err
+	}
 	s, err := e.subject(arg)
 	if err != nil {
 		return err

@@ -54,6 +54,9 @@ func (r *remover) run(ctx context.Context, e *env, args []string) error {
 }
 
 func (r *remover) remove(ctx context.Context, e *env, p *printer, arg string) error {
+	if err := r.check(e); err != nil {
+		return err
+	}
 	s, err := e.subject(arg)
 	if err != nil {
 		return err

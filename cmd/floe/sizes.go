@@ -42,7 +42,7 @@ func parseSize(text string) (int64, error) {
 		return n, nil
 	}
 	n, err := strconv.ParseFloat(text[:end], 64)
-	if err != nil || math.IsInf(n, 0) {
+	if err != nil || strings.Trim(text[:end], "0123456789.") != "" { // Inf, 1e9, 0x1p4
 		return 0, fmt.Errorf("%q is not a size: write bytes, or a number and KiB, MiB, GiB or TiB", text)
 	}
 	if n *= factor; n < math.MaxInt64 {

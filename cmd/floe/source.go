@@ -107,7 +107,12 @@ func (s *sources) flags(f *flags) {
 }
 
 // check finds mistakes in the values of flags.
-func (s *sources) check() error {
+func (s *sources) check(e *env) error {
+	for _, url := range s.from {
+		if _, err := e.storePath(url); err != nil {
+			return err
+		}
+	}
 	if s.cacheMode != "auto" && s.cacheMode != "always" {
 		return usagef("--cache %s: it can be auto or always", s.cacheMode)
 	}
@@ -129,9 +134,6 @@ type reader struct {
 // open opens the stores that hold s and the cache. Commands that end soon do
 // without a cache if reading it would gain them nothing.
 func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
-	if err := r.check(); err != nil {
-		return nil, err
-	}
 	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true}
 	if rd.dir == "" {
 		rd.dir = e.places().cache
@@ -187,9 +189,6 @@ func (rd *reader) dataset(ctx context.Context, s subject) (*engine.Dataset, erro
 	if err == nil {
 		return d, nil
 	}
-	if len(rd.nodes) == 0 && errors.Is(err, blob.ErrUnavailable) {
-		return nil, exitWith(exitTryLater, fmt.Errorf("%s is not in the cache %s: leave out --offline", s, rd.dir))
-	}
 	return nil, rd.absent(err, s)
 }
 
@@ -209,6 +208,9 @@ func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // advise adds to an error what to do about it.
 func (rd *reader) advise(err error, s subject) error {
+	if len(rd.nodes) == 0 && errors.Is(err, blob.ErrUnavailable) {
+		return exitWith(exitTryLater, fmt.Errorf("what this takes of %s is not in the cache %s: leave out --offline", s, rd.dir))
+	}
 	if errors.Is(err, blob.ErrUnavailable) || errors.Is(err, merkle.ErrMismatch) {
 		return fmt.Errorf("%w: floe verify %s tells what is damaged", err, s)
 	}
@@ -234,6 +236,9 @@ type opened struct {
 
 // at opens the dataset that arg names, and finds the place in it.
 func (r *sources) at(ctx context.Context, e *env, arg string) (*opened, error) {
+	if err := r.check(e); err != nil {
+		return nil, err
+	}
 	s, err := e.subject(arg)
 	if err != nil {
 		return nil, err

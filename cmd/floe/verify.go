@@ -81,6 +81,9 @@ type verification struct {
 }
 
 func (v *verifying) verify(ctx context.Context, e *env, p *printer, arg string) error {
+	if err := v.check(e); err != nil {
+		return err
+	}
 	s, err := e.subject(arg)
 	if err != nil {
 		return err
