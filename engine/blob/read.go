@@ -76,10 +76,11 @@ func (c *Client) decodeStep(ctx context.Context, h *health, id walrus.BlobID, pa
 	var src [][]byte
 	candidates := h.candidates(params, row)
 	for len(known) < params.K1 {
-		need := params.K1 - len(known)
-		if len(candidates) < need {
-			return nil, missing(id, params, len(known)+len(candidates), row)
+		if len(candidates) == 0 {
+			return nil, missing(id, params, len(known), row)
 		}
+		// Even if these cannot be enough: the error says how many there are.
+		need := min(params.K1-len(known), len(candidates))
 		bufs := make([][]byte, need)
 		var g errgroup.Group
 		g.SetLimit(fanout)
@@ -130,7 +131,7 @@ func (h *health) candidates(params walrus.Params, row int) []int {
 }
 
 func missing(id walrus.BlobID, params walrus.Params, have, row int) error {
-	return fmt.Errorf("%w: blob %s needs %d good primary slivers to rebuild sliver %d, at most %d can be read; %d more must be found",
+	return fmt.Errorf("%w: blob %s needs %d good primary slivers to rebuild sliver %d, %d can be read; %d more must be found",
 		ErrUnavailable, id, params.K1, row, have, params.K1-have)
 }
 
@@ -190,10 +191,10 @@ func (c *Client) proveEnough(ctx context.Context, h *health, id walrus.BlobID, m
 	candidates := h.candidates(params, row)
 	good := 0
 	for good < params.K1 {
-		need := params.K1 - good
-		if len(candidates) < need {
-			return missing(id, params, good+len(candidates), row)
+		if len(candidates) == 0 {
+			return missing(id, params, good, row)
 		}
+		need := min(params.K1-good, len(candidates))
 		ok := make([]bool, need)
 		var g errgroup.Group
 		g.SetLimit(fanout)
