@@ -31,7 +31,8 @@ const (
 // Primary returns the name of the file that holds a primary sliver.
 func Primary(row int) string { return fmt.Sprintf("p%d", row) }
 
-func (w *World) blob(ctx context.Context, id walrus.BlobID) (*Blob, error) {
+// Find returns a blob of the store, which need not be one of the dataset's.
+func (w *World) Find(ctx context.Context, id walrus.BlobID) (*Blob, error) {
 	raw, err := w.Store.Metadata(ctx, id)
 	if err != nil {
 		return nil, err

@@ -87,7 +87,7 @@ func (w *World) survey(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b, err := w.blob(ctx, id)
+		b, err := w.Find(ctx, id)
 		if err != nil {
 			return err
 		}
