@@ -211,7 +211,7 @@ func (s *Server) Unmount(lazy bool) error {
 	}
 	m, ok := topMount(s.dir)
 	switch {
-	case !ok || m.Dev != s.dev && !mountedBelow(s.dir, s.dev):
+	case !ok || m.Dev != s.dev && !mountedOn(s.dir, s.dev):
 		// Somebody else has detached it, and perhaps put something in its
 		// place. Whoever still holds it is served until they let go.
 		return nil

@@ -103,8 +103,8 @@ func topMount(dir string) (top MountPoint, ok bool) {
 	return top, ok
 }
 
-// mountedBelow reports whether dev is mounted on dir at all.
-func mountedBelow(dir, dev string) bool {
+// mountedOn reports whether dev is mounted on dir at all.
+func mountedOn(dir, dev string) bool {
 	all, _ := readMounts()
 	for _, m := range all {
 		if m.Dir == dir && m.Dev == dev {
