@@ -284,7 +284,7 @@ func TestAKilledRunGoesOn(t *testing.T) {
 	journal := filepath.Join(store, "journal")
 	before := make(map[string]fs.FileInfo)
 	reused, kills := 0, 0
-	for limit := 60 * time.Millisecond; ; limit += limit / 12 {
+	for limit := 60 * time.Millisecond; ; limit += limit / 6 {
 		cmd := runAgain(t, t.Name(), "FLOE_STORE="+store+"/s", "FLOE_DIR="+dir, "FLOE_JOURNAL="+journal)
 		var out strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &out
@@ -412,6 +412,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if testing.Short() {
 		size = 256 << 20
+	}
+	if raceDetector {
+		t.Skip("the race detector takes memory of its own")
 	}
 	dir := memoryDir(t)
 	f, err := os.Create(filepath.Join(dir, "file"))

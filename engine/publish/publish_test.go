@@ -20,6 +20,10 @@ import (
 	"github.com/floefs/floe/engine/walrus"
 )
 
+// light reports whether tests are to use less of everything: the race
+// detector makes them ten times slower.
+func light() bool { return testing.Short() || raceDetector }
+
 // small are options with which a few megabytes are many blobs.
 func small() *publish.Options { return &publish.Options{Shards: 10, BlobSize: 1 << 20} }
 
