@@ -62,7 +62,7 @@ type watched struct {
 	w *world
 }
 
-func (s watched) ReadSliver(ctx context.Context, id walrus.BlobID, at walrus.SliverID, p []byte, off int64) error {
+func (s watched) ReadSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, p []byte, off int64) error {
 	s.w.reads.Add(1)
 	if d := s.w.slow.Load(); d > 0 {
 		select {
@@ -74,7 +74,7 @@ func (s watched) ReadSliver(ctx context.Context, id walrus.BlobID, at walrus.Sli
 	if s.w.gone.Load() {
 		return errors.New("the network is down")
 	}
-	return s.Store.ReadSliver(ctx, id, at, p, off)
+	return s.Store.ReadSliver(ctx, id, params, at, p, off)
 }
 
 var _ node.Store = watched{}

@@ -94,10 +94,10 @@ func unavailable(errs []error) error {
 
 // primary reads bytes of a primary sliver from the first member that has
 // them. near is that member's.
-func (c *Client) primary(ctx context.Context, id walrus.BlobID, row int, p []byte, off int64) (near bool, err error) {
+func (c *Client) primary(ctx context.Context, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) (near bool, err error) {
 	err = fmt.Errorf("no node to ask: %w", fs.ErrNotExist)
 	for _, m := range c.members {
-		if err = m.Node.ReadSliver(ctx, id, walrus.SliverID{Axis: walrus.Primary, Index: row}, p, off); err == nil {
+		if err = m.Node.ReadSliver(ctx, id, params, walrus.SliverID{Axis: walrus.Primary, Index: row}, p, off); err == nil {
 			return m.Near, nil
 		}
 		if ctx.Err() != nil {

@@ -108,10 +108,10 @@ func checkSliver(ctx context.Context, m Member, id walrus.BlobID, meta *walrus.M
 	at := walrus.SliverID{Axis: walrus.Primary, Index: row}
 	n := params.SliverLen(walrus.Primary)
 	if !deep {
-		return m.Node.ReadSliver(ctx, id, at, make([]byte, 1), int64(n-1))
+		return m.Node.ReadSliver(ctx, id, params, at, make([]byte, 1), int64(n-1))
 	}
 	buf := make([]byte, n)
-	if err := m.Node.ReadSliver(ctx, id, at, buf, 0); err != nil {
+	if err := m.Node.ReadSliver(ctx, id, params, at, buf, 0); err != nil {
 		return err
 	}
 	_, err := meta.ProveSliver(at, buf)
@@ -156,7 +156,7 @@ func (c *Client) repair(ctx context.Context, m Member, id walrus.BlobID, meta *w
 		if err != nil {
 			return err
 		}
-		if err := m.Node.PutSliver(ctx, id, walrus.SliverID{Axis: walrus.Primary, Index: row}, chunk.Bytes()); err != nil {
+		if err := m.Node.PutSliver(ctx, id, params, walrus.SliverID{Axis: walrus.Primary, Index: row}, chunk.Bytes()); err != nil {
 			return err
 		}
 		h.set(row, true)

@@ -36,7 +36,7 @@ func (c *Client) ReadAt(ctx context.Context, id walrus.BlobID, params walrus.Par
 // readRow fills p from primary sliver row, directly or by decoding.
 func (c *Client) readRow(ctx context.Context, h *health, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) (keep bool, err error) {
 	if !h.bad(row) {
-		near, err := c.primary(ctx, id, row, p, off)
+		near, err := c.primary(ctx, id, params, row, p, off)
 		if err == nil {
 			return !near, nil
 		}
@@ -87,7 +87,7 @@ func (c *Client) decodeStep(ctx context.Context, h *health, id walrus.BlobID, pa
 		for i, r := range candidates[:need] {
 			g.Go(func() error {
 				buf := make([]byte, to-from)
-				if _, err := c.primary(ctx, id, r, buf, int64(from)); err == nil {
+				if _, err := c.primary(ctx, id, params, r, buf, int64(from)); err == nil {
 					bufs[i] = buf
 				} else if ctx.Err() == nil {
 					h.set(r, false)
@@ -224,7 +224,7 @@ func (c *Client) proveRow(ctx context.Context, h *health, id walrus.BlobID, meta
 	at := walrus.SliverID{Axis: walrus.Primary, Index: row}
 	buf := make([]byte, params.SliverLen(walrus.Primary))
 	for _, m := range c.members {
-		err := m.Node.ReadSliver(ctx, id, at, buf, 0)
+		err := m.Node.ReadSliver(ctx, id, params, at, buf, 0)
 		if err == nil {
 			if _, err = meta.ProveSliver(at, buf); err == nil {
 				h.set(row, true)

@@ -63,7 +63,7 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 			if gctx.Err() != nil {
 				return context.Cause(gctx)
 			}
-			return s.on.failed(s.on.Node.PutSliver(gctx, blob.ID, s.sliver, blob.Sliver(s.sliver)))
+			return s.on.failed(s.on.Node.PutSliver(gctx, blob.ID, blob.Params, s.sliver, blob.Sliver(s.sliver)))
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -144,7 +144,7 @@ func (s placed) holds(ctx context.Context, id walrus.BlobID, meta *walrus.Metada
 	size := p.SliverLen(s.sliver.Axis)
 	if s.sliver.Axis != walrus.Primary || s.sliver.Index >= p.K1 {
 		buf := make([]byte, size)
-		if err := s.on.Node.ReadSliver(ctx, id, s.sliver, buf, 0); err != nil {
+		if err := s.on.Node.ReadSliver(ctx, id, p, s.sliver, buf, 0); err != nil {
 			return false, s.on.failed(err)
 		}
 		_, err := meta.ProveSliver(s.sliver, buf)
@@ -155,7 +155,7 @@ func (s placed) holds(ctx context.Context, id walrus.BlobID, meta *walrus.Metada
 	buf, zeros := make([]byte, min(compared, size)), make([]byte, min(compared, size))
 	for off := 0; off < size; off += len(buf) {
 		got := buf[:min(len(buf), size-off)]
-		if err := s.on.Node.ReadSliver(ctx, id, s.sliver, got, int64(off)); err != nil {
+		if err := s.on.Node.ReadSliver(ctx, id, p, s.sliver, got, int64(off)); err != nil {
 			return false, s.on.failed(err)
 		}
 		n := max(0, min(len(got), len(want)-off))

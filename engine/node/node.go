@@ -18,13 +18,14 @@ type Store interface {
 	// Walrus metadata PUT body, at most walrus.MaxMetadata bytes.
 	Metadata(ctx context.Context, id walrus.BlobID) ([]byte, error)
 
-	// ReadSliver fills p with the sliver's bytes from off on. A sliver that
-	// ends before that is an error wrapping io.ErrUnexpectedEOF.
-	ReadSliver(ctx context.Context, id walrus.BlobID, at walrus.SliverID, p []byte, off int64) error
+	// ReadSliver fills p with the bytes of a sliver of blob id, whose geometry
+	// is params, from off on. A sliver that ends before that is an error
+	// wrapping io.ErrUnexpectedEOF.
+	ReadSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, p []byte, off int64) error
 
 	// PutMetadata and PutSliver store. On return the bytes are durable; at
 	// any moment readers see all of them or none. What is there already and
 	// equal is left untouched; what differs is replaced.
 	PutMetadata(ctx context.Context, id walrus.BlobID, data []byte) error
-	PutSliver(ctx context.Context, id walrus.BlobID, at walrus.SliverID, data []byte) error
+	PutSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, data []byte) error
 }

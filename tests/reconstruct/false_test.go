@@ -31,7 +31,7 @@ func forge(t *testing.T, w *world.World, b *world.Blob, row int, sliver []byte) 
 		if i == row {
 			data = sliver
 		}
-		if err := w.Store.PutSliver(t.Context(), id, walrus.SliverID{Axis: walrus.Primary, Index: i}, data); err != nil {
+		if err := w.Store.PutSliver(t.Context(), id, b.Params, walrus.SliverID{Axis: walrus.Primary, Index: i}, data); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ func putHeader(t *testing.T, w *world.World, data []byte) walrus.BlobID {
 	}
 	for i := range n {
 		at := walrus.SliverID{Axis: walrus.Primary, Index: i}
-		if err := w.Store.PutSliver(t.Context(), b.ID, at, b.Sliver(at)); err != nil {
+		if err := w.Store.PutSliver(t.Context(), b.ID, b.Params, at, b.Sliver(at)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -37,14 +37,14 @@ func (m *Meter) Metadata(ctx context.Context, id walrus.BlobID) ([]byte, error) 
 }
 
 // ReadSliver implements node.Store.
-func (m *Meter) ReadSliver(ctx context.Context, id walrus.BlobID, at walrus.SliverID, p []byte, off int64) error {
+func (m *Meter) ReadSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, p []byte, off int64) error {
 	m.mu.Lock()
 	if m.reads[id] == nil {
 		m.reads[id] = map[int]int{}
 	}
 	m.reads[id][at.Index]++
 	m.mu.Unlock()
-	return m.Store.ReadSliver(ctx, id, at, p, off)
+	return m.Store.ReadSliver(ctx, id, params, at, p, off)
 }
 
 // Touched reports whether anything of a blob was asked for.

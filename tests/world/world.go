@@ -131,7 +131,7 @@ func (committee) Stored(context.Context, walrus.BlobID, walrus.Params, []byte) (
 func (c committee) Put(ctx context.Context, b *walrus.Encoded) error {
 	for i := range b.Params.N {
 		at := walrus.SliverID{Axis: walrus.Primary, Index: i}
-		if err := c.PutSliver(ctx, b.ID, at, b.Sliver(at)); err != nil {
+		if err := c.PutSliver(ctx, b.ID, b.Params, at, b.Sliver(at)); err != nil {
 			return err
 		}
 	}

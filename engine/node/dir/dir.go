@@ -162,7 +162,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 }
 
 // ReadSliver implements node.Store.
-func (s *Store) ReadSliver(ctx context.Context, id walrus.BlobID, at walrus.SliverID, p []byte, off int64) error {
+func (s *Store) ReadSliver(ctx context.Context, id walrus.BlobID, _ walrus.Params, at walrus.SliverID, p []byte, off int64) error {
 	f, err := openFile(filepath.Join(s.BlobDir(id), sliverName(at)))
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (s *Store) PutMetadata(ctx context.Context, id walrus.BlobID, data []byte) 
 }
 
 // PutSliver implements node.Store.
-func (s *Store) PutSliver(ctx context.Context, id walrus.BlobID, at walrus.SliverID, data []byte) error {
+func (s *Store) PutSliver(ctx context.Context, id walrus.BlobID, _ walrus.Params, at walrus.SliverID, data []byte) error {
 	if err := s.put(id, sliverName(at), data); err != nil {
 		return fmt.Errorf("storing sliver %s of blob %s: %w", sliverName(at), id, err)
 	}
