@@ -8,8 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrChanged says that the directory changed while it was being published.
-var ErrChanged = errors.New("changed while being read")
+// What can be wrong with a directory.
+var (
+	ErrChanged    = errors.New("changed while being read")
+	ErrUnreadable = errors.New("no permission to read") // wrapped together with fs.ErrPermission
+)
 
 // keptOpen is how many directories on the way to a cursor stay open, so that
 // trees deeper than there are descriptors can be walked.
@@ -66,10 +69,7 @@ func (c *cursor) path(name string) string {
 	return b.String()
 }
 
-// whatToDo is for errors of permission.
-const whatToDo = "run as a user who may read it, or leave it out with --exclude"
-
-// fail returns err with the path of an entry here and with what can be done.
+// fail returns err with the path of an entry here, and of its class.
 func (c *cursor) fail(what, name string, err error) error {
 	path := c.path(name)
 	if path == "" {
@@ -77,7 +77,7 @@ func (c *cursor) fail(what, name string, err error) error {
 	}
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%s %s: %w; %s", what, path, err, whatToDo)
+		return fmt.Errorf("%w: %s %s: %w", ErrUnreadable, what, path, err)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESTALE), errors.Is(err, ErrChanged):
 		// It was there, and what it was, a moment ago.
 		return fmt.Errorf("%w: %s", ErrChanged, path)

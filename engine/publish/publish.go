@@ -90,9 +90,9 @@ func DefaultBlobSize(shards int) int64 {
 }
 
 // Dir publishes directory dir, which may be a symlink to one, and returns the
-// dataset's id. Everything is durable then. A file that cannot be read or that
-// changes while it is being read is an error (fs.ErrPermission, ErrChanged);
-// no id exists then, and a later run goes on from what is stored.
+// dataset's id. Everything is durable then. A file that may not be read or that
+// changes while it is being read is an error (ErrUnreadable, ErrChanged); no
+// id exists then, and a later run goes on from what is stored.
 func Dir(ctx context.Context, dir string, sink Sink, opts *Options) (Result, error) {
 	r, err := newRun(ctx, sink, opts)
 	if err != nil {

@@ -80,7 +80,7 @@ func (s *spool) add(it *item) error {
 		_, err = s.w.Write(c.b)
 	}
 	if err != nil {
-		return fmt.Errorf("keeping the list of files: %w; --temp names another directory", err)
+		return fmt.Errorf("keeping the list of files: %w", err)
 	}
 	return nil
 }

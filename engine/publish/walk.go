@@ -102,7 +102,7 @@ func (w *walker) permitted() error {
 	if w.more > 0 {
 		paths += fmt.Sprintf(" and %d more", w.more)
 	}
-	return fmt.Errorf("%w: %s; %s", fs.ErrPermission, paths, whatToDo)
+	return fmt.Errorf("%w: %s: %w", ErrUnreadable, paths, fs.ErrPermission)
 }
 
 // inodes returns what some paths name now. Those that name nothing cannot
