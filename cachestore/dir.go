@@ -160,24 +160,39 @@ func openFile(parent *os.File, name string, flag int) (*os.File, error) {
 		fd, err = unix.Openat(dir, name, flag, 0o600)
 		return err
 	})
-	if err != nil {
+	switch err {
+	case nil:
+	case unix.ELOOP, unix.EISDIR, unix.ENXIO, unix.ENODEV:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotOurs}
+	default:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	var st unix.Stat_t
-	var bad error
-	switch e := unix.Fstat(fd, &st); {
-	case e != nil:
-		bad = e
-	case st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink > 1 || int(st.Uid) != os.Geteuid():
-		bad = errNotOurs
-	default:
-		bad = unix.SetNonblock(fd, false)
-	}
-	if bad != nil {
+	if bad := checkFile(parent, fd, name); bad != nil {
 		unix.Close(fd)
+		if bad == unix.ENOENT && flag&os.O_CREATE != 0 {
+			bad = errNotOurs // made, and removed at once; not a sign that parent is gone
+		}
 		return nil, &fs.PathError{Op: "open", Path: name, Err: bad}
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// checkFile returns an error unless fd is a regular file of this user whose
+// only name is name. Then it cannot be one from elsewhere.
+func checkFile(parent *os.File, fd int, name string) error {
+	var st, named unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	err := at(parent, func(dir int) error { return unix.Fstatat(dir, name, &named, unix.AT_SYMLINK_NOFOLLOW) })
+	switch {
+	case err != nil:
+		return err
+	case st.Ino != named.Ino || st.Dev != named.Dev || named.Nlink != 1 ||
+		st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid():
+		return errNotOurs
+	}
+	return unix.SetNonblock(fd, false)
 }
 
 // readNames returns the names in an open directory.

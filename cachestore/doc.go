@@ -38,7 +38,7 @@
 //	floe-cache         says that the directory is a cache; text
 //	v1/                what this version keeps; other versions lie beside it
 //	v1/lock            locked (flock) by the owner, who writes: bytes used u64,
-//	                   bytes allowed u64, count of notices heard u64
+//	                   bytes allowed u64, a count that moves with notices u64
 //	v1/index.db        bbolt, pages of 4096 bytes
 //	v1/index.bad       the last index that was put aside
 //	v1/socket          Unix datagram socket of the owner
@@ -59,6 +59,6 @@
 //	                   bit b: the chunk at byte 512*(c + 32*b) is present
 //	       checksum    first 8 bytes of BLAKE3(secret + key + value so far)
 //
-// A notice is 49 bytes: "FCN1", kind u8 (1: put, 2: used), blob 32 bytes,
+// A notice is 49 bytes: "FCN1", kind u8 (1: put, 2: used, 3: no room), blob 32 bytes,
 // offset u64, chunks u32.
 package cachestore

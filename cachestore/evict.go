@@ -1,6 +1,7 @@
 package cachestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -22,9 +23,9 @@ const (
 	victimMin = 256  // segments chosen at a time, at least
 )
 
-// slack is how far below its limit the keeper holds the cache, so that the
-// writer seldom waits.
-func (s *Store) slack() int64 { return min(64<<20, s.size/16) }
+// slack is how far below limit the keeper holds the cache, so that the writer
+// seldom waits.
+func slack(limit int64) int64 { return min(64<<20, max(limit/16, min(4<<20, limit/4))) }
 
 // limit returns how many bytes of disk the cache may take now.
 func (s *Store) limit() int64 {
@@ -65,7 +66,10 @@ func (s *Store) room(n int64) bool {
 	if now := time.Now(); now.Before(s.fullUntil) {
 		return false
 	}
-	s.ask(context.Background(), func() { s.shrink(s.limit() - n - s.slack()/4) })
+	s.ask(context.Background(), func() {
+		limit := s.limit()
+		s.shrink(limit - n - slack(limit)/4)
+	})
 	if s.used.Load()+n <= s.limit() {
 		return true
 	}
@@ -79,8 +83,8 @@ func (s *Store) balance() {
 		return
 	}
 	s.trimMeta()
-	if limit := s.limit(); s.used.Load() > limit-s.slack()/2 {
-		s.shrink(limit - s.slack())
+	if limit := s.limit(); s.used.Load() > limit-slack(limit)/2 {
+		s.shrink(limit - slack(limit))
 	}
 	s.publish()
 }
@@ -88,11 +92,11 @@ func (s *Store) balance() {
 // shrink gives the least recently used segments back until the cache takes at
 // most target bytes, or only pinned ones are left.
 func (s *Store) shrink(target int64) {
-	if !s.owner.Load() {
+	target = max(target, 0)
+	if !s.owner.Load() || s.used.Load() <= target {
 		return
 	}
 	s.readPins()
-	target = max(target, 0)
 	for fresh := false; s.used.Load() > target; {
 		refs := s.takeVictims(s.used.Load() - target)
 		if len(refs) == 0 {
@@ -163,13 +167,10 @@ func (s *Store) chooseVictims() {
 	}
 	// The oldest last; of one age, those of one blob together, its end first.
 	slices.SortFunc(list, func(a, b victim) int {
-		switch {
-		case a.stamp != b.stamp:
-			return int(int64(b.stamp) - int64(a.stamp))
-		case a.k != b.k:
-			return slices.Compare(b.k[:], a.k[:])
+		if a.stamp != b.stamp {
+			return cmp.Compare(b.stamp, a.stamp)
 		}
-		return int(int64(a.no) - int64(b.no))
+		return a.ref.compare(b.ref)
 	})
 	s.keep.victims = list
 }
@@ -209,12 +210,7 @@ func (s *Store) takeVictims(excess int64) (refs []ref) {
 // giveBack gives the disk space of segments back that memory and index do not
 // know any more.
 func (s *Store) giveBack(refs []ref) {
-	slices.SortFunc(refs, func(a, b ref) int {
-		if a.k != b.k {
-			return slices.Compare(a.k[:], b.k[:])
-		}
-		return int(int64(a.no) - int64(b.no))
-	})
+	slices.SortFunc(refs, ref.compare)
 	for i := 0; i < len(refs); {
 		j := i + 1
 		for j < len(refs) && refs[j].k == refs[i].k {

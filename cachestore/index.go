@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"sort"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -130,39 +129,29 @@ func (d *dir) newIndex() (*index, error) {
 	return x, nil
 }
 
-// commit writes ops, synced.
+// commit writes ops, which are in the order of their keys, synced.
 func (x *index) commit(ops []op) error {
-	// Neighbours in the tree change together.
-	sort.Slice(ops, func(i, j int) bool { return bytes.Compare(ops[i].key, ops[j].key) < 0 })
-	for len(ops) > 0 {
-		n := min(len(ops), commitMax)
-		err := guard(func() error {
-			return x.db.Update(func(tx *bbolt.Tx) error {
-				b := tx.Bucket(segmentBucket)
-				if b == nil {
-					return errDamaged
+	return guard(func() error {
+		return x.db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(segmentBucket)
+			if b == nil {
+				return errDamaged
+			}
+			b.FillPercent = 0.9 // the segments of a blob come in order
+			for _, o := range ops {
+				var err error
+				if o.value == nil {
+					err = b.Delete(o.key)
+				} else {
+					err = b.Put(o.key, o.value)
 				}
-				b.FillPercent = 0.9 // the segments of a blob come in order
-				for _, o := range ops[:n] {
-					var err error
-					if o.value == nil {
-						err = b.Delete(o.key)
-					} else {
-						err = b.Put(o.key, o.value)
-					}
-					if err != nil {
-						return err
-					}
+				if err != nil {
+					return err
 				}
-				return nil
-			})
+			}
+			return nil
 		})
-		if err != nil {
-			return err
-		}
-		ops = ops[n:]
-	}
-	return nil
+	})
 }
 
 // close closes the database. After a panic inside bbolt its locks may be held

@@ -1,9 +1,13 @@
 package cachestore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -15,7 +19,8 @@ type keep struct {
 	retry    time.Time // when to try again to make an index
 	stamped  time.Time // when stamps were last stored
 	said     published // last
-	heard    uint64    // notices taken
+	heard    uint64    // published.seq
+	hears    int       // how often heard is still to change
 	toSweep  []string  // files sweep has not been through
 	swept    time.Time // when it last had been through all; zero: never
 	indexUse int64     // bytes of disk the index takes
@@ -138,50 +143,62 @@ func (s *Store) commit(all bool) {
 		s.touched = nil
 		s.mu.Unlock()
 	}
-	for {
-		refs, ops := s.takeDirty()
-		if len(ops) == 0 {
+	refs := s.takeDirty()
+	for len(refs) > 0 {
+		n := min(len(refs), commitMax)
+		if err := k.idx.commit(s.ops(refs[:n])); err != nil {
+			s.mu.Lock()
+			for _, r := range refs {
+				s.dirty[r] = struct{}{}
+			}
+			s.mu.Unlock()
+			s.indexFailed(err)
 			break
 		}
-		err := k.idx.commit(ops)
-		if err == nil {
-			s.stats.commits.Add(1)
-			continue
-		}
-		s.mu.Lock()
-		for _, r := range refs {
-			s.dirty[r] = struct{}{}
-		}
-		s.mu.Unlock()
-		s.indexFailed(err)
-		break
+		s.stats.commits.Add(1)
+		refs = refs[n:]
 	}
 	s.publish()
 }
 
-// takeDirty takes some of the dirty segments and returns what to write.
-func (s *Store) takeDirty() (refs []ref, ops []op) {
+// takeDirty takes the dirty segments, in the order of the index, in which
+// neighbours change together.
+func (s *Store) takeDirty() []ref {
+	s.mu.Lock()
+	refs := slices.AppendSeq(make([]ref, 0, len(s.dirty)), maps.Keys(s.dirty))
+	if len(refs) > commitMax {
+		s.dirty = make(map[ref]struct{}) // a map does not shrink
+	} else {
+		clear(s.dirty)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(refs, ref.compare)
+	return refs
+}
+
+func (r ref) compare(o ref) int {
+	if c := bytes.Compare(r.k[:], o.k[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(r.no, o.no)
+}
+
+// ops returns what to write for segments.
+func (s *Store) ops(refs []ref) []op {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(len(s.dirty), commitMax)
-	if n == 0 {
-		return nil, nil
-	}
-	refs, ops = make([]ref, 0, n), make([]op, 0, n)
-	for r := range s.dirty {
-		if len(refs) == n {
-			break
-		}
-		delete(s.dirty, r)
-		o := op{key: appendKey(make([]byte, 0, keyLen), r.k, r.no)}
+	list := make([]op, len(refs))
+	buf := make([]byte, 0, len(refs)*keyLen)
+	for i, r := range refs {
+		buf = appendKey(buf, r.k, r.no)
+		list[i].key = buf[i*keyLen : (i+1)*keyLen]
 		if b := s.blobs[r.k]; b != nil {
 			if g := b.find(r.no); g != nil {
-				o.value = g.appendValue(nil, &s.keep.idx.secret, r.k)
+				list[i].value = g.appendValue(nil, &s.keep.idx.secret, r.k)
 			}
 		}
-		refs, ops = append(refs, r), append(ops, o)
 	}
-	return refs, ops
+	return list
 }
 
 // indexFailed deals with an index that could not be written: a damaged one is

@@ -19,8 +19,9 @@ type notice struct {
 }
 
 const (
-	noticePut = 1 // n chunks at off have been written
-	noticeUse = 2 // n chunks at off have been read
+	noticePut  = 1 // n chunks at off have been written
+	noticeUse  = 2 // n chunks at off have been read
+	noticeRoom = 3 // n chunks did not find room
 )
 
 // FORMAT: notice. See the package comment.
@@ -47,7 +48,7 @@ func parseNotice(b []byte) (n notice, ok bool) {
 	copy(n.k[:], b[5:])
 	n.off = int64(binary.LittleEndian.Uint64(b[37:]))
 	n.n = int(binary.LittleEndian.Uint32(b[45:]))
-	return n, (n.kind == noticePut || n.kind == noticeUse) && n.n > 0 && n.n <= noticeMax && inRange(n.off, n.n)
+	return n, n.kind >= noticePut && n.kind <= noticeRoom && n.n > 0 && n.n <= noticeMax && inRange(n.off, n.n)
 }
 
 // socketPath names the owner's socket by descriptor, since the name of a
@@ -126,7 +127,14 @@ func (s *Store) noticed(n notice) {
 	if !s.owner.Load() {
 		return
 	}
-	if n.kind == noticeUse {
+	switch n.kind {
+	case noticeRoom:
+		limit := s.limit()
+		s.shrink(limit - slack(limit))
+		s.keep.hears = 2
+		s.publish()
+		return
+	case noticeUse:
 		s.mu.Lock()
 		if b := s.blobs[n.k]; b != nil {
 			s.touch(b, n.off, n.n)
@@ -144,7 +152,7 @@ func (s *Store) noticed(n notice) {
 	s.setAlloc(b, alloc)
 	s.markPresent(b, n.off, n.n)
 	s.touch(b, n.off, n.n)
-	s.keep.heard++
+	s.keep.hears = 2 // see roomShared
 }
 
 // listBlobs adds the blobs that lie in d but not in list.
@@ -172,7 +180,7 @@ func (d *dir) listBlobs(list []Blob, pins map[Key]int) []Blob {
 // the writers of other processes. FORMAT: three u64, little-endian.
 type published struct {
 	used, limit int64
-	seq         uint64 // changes whenever the owner has heard of new puts
+	seq         uint64 // changes twice when the owner has heard of new puts
 }
 
 const publishedLen = 24
@@ -184,6 +192,10 @@ func (s *Store) publish() {
 		return
 	}
 	s.weighIndex()
+	if k.hears > 0 {
+		k.hears--
+		k.heard++
+	}
 	p := published{s.used.Load(), s.limit(), k.heard}
 	if p.used == k.said.used && p.seq == k.said.seq && max(p.limit, k.said.limit)-min(p.limit, k.said.limit) < segSize {
 		return
@@ -217,10 +229,13 @@ func (s *Store) roomShared(n int64) bool {
 	if !ok {
 		return true
 	}
-	if p != s.heard {
-		s.heard, s.unheard = p, 0
+	if p.seq != s.heard.seq {
+		// What was written shortly before may not be in it.
+		s.heard, s.unheardOld, s.unheard = p, s.unheard, 0
 	}
-	if p.used > p.limit || p.limit-p.used < s.unheard+n {
+	// What others than the two write at the same time must fit too.
+	if limit := p.limit - slack(p.limit)/4; p.used > limit || limit-p.used < s.unheardOld+s.unheard+n {
+		s.notify(notice{kind: noticeRoom, n: count(int(n))})
 		return false
 	}
 	s.unheard += n

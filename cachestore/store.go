@@ -67,9 +67,9 @@ type Store struct {
 	totalAt, totalBytes atomic.Int64 // what total last found, and when
 
 	// Only the writer touches these.
-	fullUntil time.Time // room is not asked for before
-	heard     published // what the owner last published
-	unheard   int64     // bytes written since
+	fullUntil           time.Time // room is not asked for before
+	heard               published // what the owner last published
+	unheard, unheardOld int64     // bytes written since, and between that and the one before
 
 	keep keep // only the keeper touches it
 
@@ -120,7 +120,6 @@ func Open(path string, opts *Options) (*Store, error) {
 		size:    cmp.Or(opts.Size, 10<<30),
 		minFree: opts.MinFree,
 		memory:  cmp.Or(opts.Memory, 16<<20),
-		puts:    make(chan put, 1024),
 		asks:    make(chan ask),
 		kick:    make(chan struct{}, 1),
 		notices: make(chan notice, 256),
@@ -132,6 +131,7 @@ func Open(path string, opts *Options) (*Store, error) {
 		metas:   make(map[metaID]*metaFile),
 	}
 	s.d.Store(d)
+	s.puts = make(chan put, max(1024, s.memory/int64(bufSizes[0])))
 	if total, _, err := d.space(); err == nil && s.minFree == 0 {
 		s.minFree = min(1<<30, total/10)
 	}
