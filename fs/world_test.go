@@ -31,6 +31,8 @@ type item struct {
 	target string // symlinks
 	link   *item  // another name of that file
 	xattrs []catalog.Xattr
+	size   int64         // of a file that is only looked at, never read
+	holes  []merkle.Hole // of it
 
 	e       catalog.Entry
 	entries uint64 // below
@@ -81,9 +83,13 @@ func mustWorld(t testing.TB, top *item) *world {
 	h.Root.Name, h.Root.Number = "", 0
 	var records []byte
 	w.blobs.space = space.Bytes()
-	for at := 0; at < space.Len(); at += blobSize {
+	length := int64(space.Len())
+	for _, it := range w.items {
+		length = max(length, it.size)
+	}
+	for at := int64(0); at < length; at += blobSize {
 		h.Blobs++
-		r := catalog.BlobRecord{Size: int64(min(blobSize, space.Len()-at))}
+		r := catalog.BlobRecord{Size: min(blobSize, length-at)}
 		copy(r.ID[:], fmt.Sprintf("blob %d", at/blobSize))
 		w.blobs.ids = append(w.blobs.ids, r.ID)
 		records = catalog.AppendRecord(records, r)
@@ -154,27 +160,37 @@ func (w *world) store(t testing.TB, it *item, space *bytes.Buffer) {
 		number, name := e.Number, e.Name
 		*e = it.first.e
 		e.Number, e.Name = number, name
+	case it.size > 0:
+		e.Size, e.Root, e.Sum = it.size, merkle.Blake3(nil), merkle.Blake3(nil)
+		w.storeHoles(t, e, it.holes, space)
 	default:
 		at := pad(space)
 		tr, err := merkle.Build(space, bytes.NewReader(it.data), os.TempDir())
 		must(t, err)
-		e.Size, e.Root, e.Sum, e.Holes.Inline = tr.Size, tr.Root, tr.Sum, tr.Holes
+		e.Size, e.Root, e.Sum = tr.Size, tr.Root, tr.Sum
 		if tr.Size > 0 {
 			e.At = at
 		}
-		if len(tr.Holes) > 0 {
-			list, err := catalog.EncodeHoles(tr.Holes, tr.Size)
-			must(t, err)
-			if len(list) > catalog.MaxInline {
-				e.Holes = catalog.Holes{Out: w.extent(t, space, list)}
-			}
-		}
+		w.storeHoles(t, e, tr.Holes, space)
 		if it.links > 1 {
 			e.Links = it.links
 		}
 	}
 	for _, k := range it.kids {
 		w.store(t, k, space)
+	}
+}
+
+func (w *world) storeHoles(t testing.TB, e *catalog.Entry, holes []merkle.Hole, space *bytes.Buffer) {
+	if len(holes) == 0 {
+		return
+	}
+	list, err := catalog.EncodeHoles(holes, e.Size)
+	must(t, err)
+	if len(list) > catalog.MaxInline {
+		e.Holes.Out = w.extent(t, space, list)
+	} else {
+		e.Holes.Inline = holes
 	}
 }
 
