@@ -2,6 +2,7 @@ package cachestore
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"io"
 	"os"
@@ -86,13 +87,9 @@ func parseMeta(name string) (id metaID, ok bool) {
 // never found in part.
 func (s *Store) writeMeta(p put) error {
 	id := metaID{p.k, p.name}
-	temp := metaFileName(id) + "~" // of one writer: whoever truncates it loses it
-	remove(s.dir().meta, temp)
+	temp := metaFileName(id) + "~" + rand.Text()[:8] // other processes may write the same
 	f, err := openFile(s.dir().meta, temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
 	if err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return nil // another process writes the same
-		}
 		return err
 	}
 	_, err = f.Write(p.data)

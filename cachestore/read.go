@@ -233,12 +233,10 @@ func (s *Store) forget(b *blob, off int64, data []byte, whole, guess bool, err e
 		note := func(no uint32) { s.changed(b, no) }
 		b.mark(off, 1, false, note)
 		no, _, _ := place(off)
-		if guess && !absent {
-			// What is not known of this segment is not worth looking at.
-			if g := b.segment(no); g.flags&flagProbe != 0 {
-				g.flags &^= flagProbe
-				note(no)
-			}
+		if g := b.find(no); g != nil && g.flags&flagProbe != 0 && guess && !absent && s.owner.Load() {
+			// What is not known of this segment is not worth looking at again.
+			g.flags &^= flagProbe
+			note(no)
 		}
 	}
 	s.mu.Unlock()

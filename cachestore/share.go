@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
-	"slices"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -155,23 +155,24 @@ func (s *Store) noticed(n notice) {
 	s.keep.hears = 2 // see roomShared
 }
 
-// listBlobs adds the blobs that lie in d but not in list.
-func (d *dir) listBlobs(list []Blob, pins map[Key]int) []Blob {
-	names, err := readNames(d.blobs)
-	if err != nil {
-		return list
+// listBlobs returns the blobs that lie in d, with as many chunks as the index
+// on disk says; the owner may be ahead of it.
+func (d *dir) listBlobs(pins map[Key]int) (list []Blob) {
+	chunks := make(map[Key]int)
+	if f, err := openFile(d.top, indexName, os.O_RDONLY); err == nil {
+		guard(func() error {
+			_, err := loadIndex(f, func(k Key, g segment) { chunks[k] += g.count() })
+			return err
+		})
+		f.Close()
 	}
+	names, _ := readNames(d.blobs)
 	for _, name := range names {
 		k, ok := parseName(name)
-		if !ok {
-			continue
+		_, alloc, regular, err := allocatedAt(d.blobs, name)
+		if ok && err == nil && regular {
+			list = append(list, Blob{Key: k, Bytes: alloc, Chunks: chunks[k], Pinned: pins[k] > 0})
 		}
-		_, alloc, _, _ := allocatedAt(d.blobs, name)
-		if i := slices.IndexFunc(list, func(b Blob) bool { return b.Key == k }); i >= 0 {
-			list[i].Bytes = alloc
-			continue
-		}
-		list = append(list, Blob{Key: k, Bytes: alloc, Pinned: pins[k] > 0})
 	}
 	return list
 }

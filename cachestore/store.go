@@ -1,6 +1,7 @@
 package cachestore
 
 import (
+	"bytes"
 	"cmp"
 	"container/list"
 	"log/slog"
@@ -201,17 +202,18 @@ type Stats struct {
 	Queued   int64 // bytes waiting to be written
 	Stalled  bool  // nothing is written, since the disk is full or fails
 
-	Hits, Misses int64 // chunks Read proved, and those it did not have
-	HitBytes     int64
-	Written      int64 // bytes written
-	False        int64 // chunks that did not match their hash
-	Gone         int64 // chunks that were marked present but have been given back
-	Evicted      int64 // segments given back
-	Dropped      int64 // puts dropped because the disk lagged, was full or failed
-	Commits      int64 // transactions of the index
-	Rebuilt      int64 // indexes that were damaged and replaced
-	ReadErrors   int64
-	DiskErrors   int64 // failures to write
+	Hits       int64 // chunks Read proved
+	Misses     int64 // times it stopped short
+	HitBytes   int64
+	Written    int64 // bytes written
+	False      int64 // chunks that did not match their hash
+	Gone       int64 // chunks that were marked present but have been given back
+	Evicted    int64 // segments given back
+	Dropped    int64 // puts dropped because the disk lagged, was full or failed
+	Commits    int64 // transactions of the index
+	Rebuilt    int64 // indexes that were damaged and replaced
+	ReadErrors int64
+	DiskErrors int64 // failures to write
 }
 
 // Stats returns the current counts.
@@ -249,22 +251,22 @@ type Blob struct {
 }
 
 // Blobs returns what the cache holds, in the order of the keys.
-func (s *Store) Blobs() []Blob {
+func (s *Store) Blobs() (list []Blob) {
 	pins, _ := s.dir().readPins()
-	var list []Blob
-	s.mu.Lock()
-	for k, b := range s.blobs {
-		e := Blob{Key: k, Bytes: b.alloc, Pinned: pins[k] > 0}
-		for i := range b.segs {
-			e.Chunks += b.segs[i].count()
+	if s.owner.Load() {
+		s.mu.Lock()
+		for k, b := range s.blobs {
+			e := Blob{Key: k, Bytes: b.alloc, Pinned: pins[k] > 0}
+			for i := range b.segs {
+				e.Chunks += b.segs[i].count()
+			}
+			list = append(list, e)
 		}
-		list = append(list, e)
+		s.mu.Unlock()
+	} else {
+		list = s.dir().listBlobs(pins)
 	}
-	s.mu.Unlock()
-	if !s.owner.Load() {
-		list = s.dir().listBlobs(list, pins)
-	}
-	slices.SortFunc(list, func(a, b Blob) int { return slices.Compare(a.Key[:], b.Key[:]) })
+	slices.SortFunc(list, func(a, b Blob) int { return bytes.Compare(a.Key[:], b.Key[:]) })
 	return list
 }
 

@@ -294,6 +294,9 @@ func TestTwoStoresShareOneDirectory(t *testing.T) {
 	a.Flush()
 	b.Flush()
 	ta.mustRead(t, b)
+	if list := b.Blobs(); len(list) != 2 || list[0].Chunks+list[1].Chunks < 192 {
+		t.Errorf("who does not own the cache sees %+v in it", list)
+	}
 	waitFor(t, "the owner to hear of a put", func() bool { return tb.read(t, a) == tb.chunks() })
 	a.Close()
 	waitFor(t, "another owner", func() bool { return b.Stats().Owner })

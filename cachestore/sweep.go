@@ -91,14 +91,15 @@ func (s *Store) sweepMeta() {
 	if err != nil {
 		return
 	}
-	for _, name := range names {
-		if _, ok := parseMeta(strings.TrimSuffix(name, "~")); !ok || !strings.HasSuffix(name, "~") {
+	for _, full := range names {
+		name, _, temp := strings.Cut(full, "~")
+		if _, ok := parseMeta(name); !ok || !temp {
 			continue
 		}
 		var st unix.Stat_t
-		err := at(s.dir().meta, func(dir int) error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+		err := at(s.dir().meta, func(dir int) error { return unix.Fstatat(dir, full, &st, unix.AT_SYMLINK_NOFOLLOW) })
 		if err == nil && time.Since(time.Unix(st.Mtim.Unix())) > tempAge {
-			remove(s.dir().meta, name)
+			remove(s.dir().meta, full)
 		}
 	}
 }
