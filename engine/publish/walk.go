@@ -13,7 +13,8 @@ import (
 	"github.com/floefs/floe/engine/catalog"
 )
 
-// maxDepth is how many directories below one another readers follow.
+// maxDepth is how far below the top readers follow an entry; a directory there
+// could hold nothing.
 const maxDepth = 2048
 
 // A found is what a walk has found: the items, and how many links files have
@@ -185,8 +186,8 @@ func (w *walker) leaveOut(name string, st *unix.Stat_t) bool {
 		kind = Excluded
 	case w.OneFileSystem && st.Dev != w.way[0].dev:
 		kind = OtherFS
-	case isDir && w.depth() >= maxDepth:
-		kind, detail = TooDeep, fmt.Sprintf("more than %d directories below one another", maxDepth)
+	case isDir && w.depth() >= maxDepth-1:
+		kind, detail = TooDeep, fmt.Sprintf("below %d others", maxDepth-1)
 	default:
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFREG, unix.S_IFDIR, unix.S_IFLNK:
