@@ -177,6 +177,9 @@ func (c *comparer) xattrs(rel string) error {
 
 func userXattrs(path string) map[string]string {
 	out := map[string]string{}
+	if n, err := unix.Llistxattr(path, nil); err != nil || n == 0 {
+		return out // as most files do: without a buffer
+	}
 	buf := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(path, buf)
 	if err != nil {
@@ -193,6 +196,8 @@ func userXattrs(path string) map[string]string {
 	return out
 }
 
+var buffers = sync.Pool{New: func() any { return new([2][256 << 10]byte) }}
+
 func (c *comparer) content(rel string) error {
 	a, err := os.Open(filepath.Join(c.want, rel))
 	if err != nil {
@@ -205,7 +210,9 @@ func (c *comparer) content(rel string) error {
 		return nil
 	}
 	defer b.Close()
-	bufA, bufB := make([]byte, 256<<10), make([]byte, 256<<10)
+	bufs := buffers.Get().(*[2][256 << 10]byte)
+	defer buffers.Put(bufs)
+	bufA, bufB := bufs[0][:], bufs[1][:]
 	var off int64
 	for {
 		n, errA := io.ReadFull(a, bufA)

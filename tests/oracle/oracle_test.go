@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/floefs/floe/tests/compare"
 	"github.com/floefs/floe/tests/floe"
 )
 
@@ -54,7 +55,7 @@ func TestMountAnswersAsAnEROFSImageDoes(t *testing.T) {
 	}
 	t.Logf("seed %d: to repeat, go test ./tests/oracle -seed %[1]d", *seed)
 	s := floe.New(t)
-	stage := mustStage(t, s)
+	stage, id := mustStage(t, s)
 
 	jobs := []job{
 		{Stage: stage, Seed: *seed, Ops: *ops * 7 / 10, Drop: max(1, *ops/20)},
@@ -88,6 +89,7 @@ func TestMountAnswersAsAnEROFSImageDoes(t *testing.T) {
 		t.Logf("%7d %s", kindsDone[k], k)
 	}
 	t.Logf("errors that both gave: %v", answers)
+	t.Run("every byte and attribute is as in the source", func(t *testing.T) { mustRoundTrip(t, s, stage, id) })
 	if t.Failed() || *ops < 10_000 {
 		return
 	}
@@ -108,10 +110,10 @@ func TestMountAnswersAsAnEROFSImageDoes(t *testing.T) {
 
 // mustStage makes a directory that holds a tree, a dataset of it mounted, and
 // an EROFS image of it mounted, and makes all of it read-only.
-func mustStage(t *testing.T, s *floe.Sandbox) string {
+func mustStage(t *testing.T, s *floe.Sandbox) (stage, id string) {
 	t.Helper()
 	began := time.Now()
-	stage := s.Path("stage")
+	stage = s.Path("stage")
 	for _, n := range []string{"mount", "image", "source", "outside"} {
 		must(t, os.MkdirAll(filepath.Join(stage, n), 0o755))
 	}
@@ -122,7 +124,7 @@ func mustStage(t *testing.T, s *floe.Sandbox) string {
 	img := s.Path("image.erofs")
 	// Extended inodes, or times are cut down to those of the image.
 	mustRun(t, "mkfs.erofs", "--quiet", "-Eforce-inode-extended", "--exclude-regex=^"+utmost+"/", img, source)
-	id := s.Put(source, "--blob-size", fmt.Sprint(blob))
+	id = s.Put(source, "--blob-size", fmt.Sprint(blob))
 	t.Logf("planted, imaged and put in %v: %s", time.Since(began).Round(time.Second), id)
 
 	must(t, unix.Mount(stage, stage, "", unix.MS_BIND, ""))
@@ -132,7 +134,23 @@ func mustStage(t *testing.T, s *floe.Sandbox) string {
 	mustRun(t, "mount", "-t", "erofs", "-o", "loop,ro,nosuid,nodev,noatime", img, at)
 	t.Cleanup(func() { mustRun(t, "umount", at) })
 	s.Mount(id, filepath.Join(stage, "mount"), "--allow-other", "--cache", "always")
-	return stage
+	return stage, id
+}
+
+// mustRoundTrip compares the tree with what the mount shows, and with what
+// floe cp makes of it.
+func mustRoundTrip(t *testing.T, s *floe.Sandbox, stage, id string) {
+	t.Helper()
+	copied := s.Path("copy")
+	s.Run("cp", "--quiet", id, copied)
+	for _, got := range []string{filepath.Join(stage, "mount"), copied} {
+		r, err := compare.Trees(filepath.Join(stage, "source"), got)
+		must(t, err)
+		for _, d := range r.Differences[:min(10, len(r.Differences))] {
+			t.Errorf("%s: %s", filepath.Base(got), d)
+		}
+		t.Logf("%s: %d files, %d directories, %d symlinks, %d bytes compared", filepath.Base(got), r.Files, r.Dirs, r.Symlinks, r.Bytes)
+	}
 }
 
 // mustOperate runs an operator. It is called by several goroutines.
