@@ -202,8 +202,11 @@ var errNoAnswer = errors.New("nobody answers for this mount")
 // the process that serves the mount does.
 func (e *env) askMount(ctx context.Context, m fs.MountPoint) (mountStatus, net.Conn, error) {
 	dirs := []string{e.runDir(), "/run/floe"}
-	if more, err := filepath.Glob("/run/user/*/floe"); err == nil {
-		dirs = append(dirs, more...)
+	if e.root { // who may ask everybody
+		for _, pattern := range []string{"/run/user/*/floe", filepath.Join(os.TempDir(), "floe-*")} {
+			more, _ := filepath.Glob(pattern)
+			dirs = append(dirs, more...)
+		}
 	}
 	last := errNoAnswer
 	for _, dir := range dirs {

@@ -97,13 +97,20 @@ func (c *copier) copy(ctx context.Context, parent, name string, jobs int) error 
 	return c.first
 }
 
+// maxTold is how many failures are told one by one.
+const maxTold = 50
+
 // fail tells of something that could not be copied.
 func (c *copier) fail(path string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	c.total.failed.Add(1)
-	c.show.say("floe: copying %s: %v", orTop(path), c.o.rd.advise(err, c.o.subject))
+	switch n := c.total.failed.Add(1); {
+	case n <= maxTold:
+		c.show.say("floe: copying %s: %v", orTop(path), c.o.rd.advise(err, c.o.subject))
+	case n == maxTold+1:
+		c.show.say("floe: more fails; it is counted")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.first == nil {

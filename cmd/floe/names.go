@@ -85,13 +85,8 @@ func (e *env) named(name string) (named, error) {
 		return n, err
 	}
 	data, err := os.ReadFile(e.nameFile(name))
-	if errors.Is(err, fs.ErrNotExist) && e.root {
-		// mount(8) at boot has no home; names given by root count there too.
-		for _, dir := range []string{"/root/.local/share/floe", "/var/lib/floe"} {
-			if data, err = os.ReadFile(filepath.Join(dir, "names", name)); err == nil {
-				break
-			}
-		}
+	if other := e.otherData(); errors.Is(err, fs.ErrNotExist) && other != "" {
+		data, err = os.ReadFile(filepath.Join(other, "names", name))
 	}
 	if err == nil {
 		err = json.Unmarshal(data, &n)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"unicode"
@@ -115,6 +114,3 @@ func jsonName(s string) (name *string, b64 []byte) {
 	}
 	return nil, []byte(s)
 }
-
-// discard is where a conversation goes that nobody wants to hear.
-var discard io.Writer = io.Discard

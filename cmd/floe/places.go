@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 )
 
@@ -18,8 +19,8 @@ type places struct {
 }
 
 func (e *env) places() places {
-	home := e.get("HOME")
-	if e.root && home == "" {
+	home := e.home()
+	if home == "" {
 		return places{
 			data: "/var/lib/floe", cache: "/var/cache/floe", state: "/var/log/floe",
 			config: "/etc/floe", run: e.runDir(),
@@ -39,6 +40,31 @@ func (e *env) places() places {
 	}
 }
 
+// home returns the user's home directory; "" for a root without one.
+func (e *env) home() string {
+	if home := e.get("HOME"); home != "" || e.root {
+		return home
+	}
+	return passwdHome()
+}
+
+// passwdHome returns the home that the list of users has, "/" if it has none.
+func passwdHome() string {
+	if u, err := user.Current(); err == nil && filepath.IsAbs(u.HomeDir) {
+		return u.HomeDir
+	}
+	return "/"
+}
+
+// otherData returns where else data of a root without a home may be: mount(8)
+// takes the home away, and what root has put at a prompt should mount then too.
+func (e *env) otherData() string {
+	if e.home() == "" {
+		return filepath.Join(passwdHome(), ".local/share/floe")
+	}
+	return ""
+}
+
 // runDir returns where this user's mounts have their control sockets. Root's
 // are always in one place, however root came to be.
 func (e *env) runDir() string {
@@ -52,15 +78,4 @@ func (e *env) runDir() string {
 		return filepath.Join(p, "floe")
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("floe-%d", os.Geteuid()))
-}
-
-// runDirOf returns where the mounts of another user have theirs.
-func (e *env) runDirOf(uid int) string {
-	switch {
-	case uid == os.Geteuid():
-		return e.runDir()
-	case uid == 0:
-		return "/run/floe"
-	}
-	return fmt.Sprintf("/run/user/%d/floe", uid)
 }

@@ -24,7 +24,7 @@ type progress struct {
 func newProgress(e *env, quiet bool) *progress {
 	p := &progress{w: e.stderr, terminal: isTerminal(e.stderr), every: 5 * time.Second}
 	if quiet {
-		p.w = discard
+		p.w = io.Discard
 	}
 	if p.terminal {
 		p.every = 200 * time.Millisecond

@@ -162,8 +162,14 @@ func (p *putter) options(ctx context.Context, e *env, store *dir.Store, source s
 		Avoid:   []string{store.Path(), places.cache},
 		Journal: filepath.Join(places.state, "put", journalName(store.Path())),
 	}
-	if c := e.get("FLOE_CACHE_DIR"); c != "" {
-		o.Avoid = append(o.Avoid, e.abs(c))
+	lines, err := readConfig(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, c := range []any{e.get("FLOE_CACHE_DIR"), lines["cache-dir"]} {
+		if dir, ok := c.(string); ok && dir != "" {
+			o.Avoid = append(o.Avoid, e.abs(dir))
+		}
 	}
 	mounts, err := floefs.Mounts()
 	if err != nil {
@@ -203,11 +209,8 @@ func journalName(store string) string {
 
 // explain adds to an error what to do about it.
 func (p *putter) explain(err error) error {
-	switch {
-	case errors.Is(err, publish.ErrChanged):
+	if errors.Is(err, publish.ErrChanged) {
 		return fmt.Errorf("%w: put it again when nobody writes to it", err)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: --exclude leaves it out", err)
 	}
 	return err
 }

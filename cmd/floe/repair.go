@@ -107,7 +107,7 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 		case errors.Is(err, blob.ErrUnavailable):
 			t.Lost++
 			show.end()
-			fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
+			e.complain(err)
 		case err != nil:
 			return err
 		}

@@ -76,11 +76,17 @@ func (e *env) run(ctx context.Context, argv []string) int {
 	if isMountHelper(argv) {
 		code = mountCode(code)
 	}
-	if err != nil && !errors.Is(err, errTold) {
-		fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
+	switch {
+	case ctx.Err() != nil && err != nil:
+		fmt.Fprintln(e.stderr, "floe: interrupted")
+	case err != nil && !errors.Is(err, errTold):
+		e.complain(err)
 	}
 	return code
 }
+
+// complain tells the user of an error.
+func (e *env) complain(err error) { fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error())) }
 
 // dispatch finds the command, sets its flags and runs it.
 func (e *env) dispatch(ctx context.Context, argv []string) error {
@@ -148,7 +154,7 @@ func (e *env) each(ctx context.Context, args []string, do func(arg string) error
 			return err
 		}
 		if !errors.Is(err, errTold) {
-			fmt.Fprintf(e.stderr, "floe: %s\n", printable(err.Error()))
+			e.complain(err)
 		}
 		if first == nil {
 			first = errTold.like(err)

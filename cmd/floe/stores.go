@@ -20,7 +20,7 @@ const storeVariable = "FLOE_STORE"
 // Empty means the default store.
 func (e *env) storePath(url string) (string, error) {
 	if url == "" {
-		return filepath.Join(e.places().data, "store"), nil
+		return e.defaultStore(), nil
 	}
 	scheme, path, ok := strings.Cut(url, ":")
 	switch {
@@ -30,6 +30,23 @@ func (e *env) storePath(url string) (string, error) {
 		return e.abs(url), nil
 	}
 	return "", usagef("%s: stores of the kind %q are not supported: write dir:PATH", url, scheme)
+}
+
+func (e *env) defaultStore() string {
+	path := filepath.Join(e.places().data, "store")
+	if other := e.otherData(); other != "" {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			if other = filepath.Join(other, "store"); isDir(other) {
+				return other
+			}
+		}
+	}
+	return path
+}
+
+func isDir(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.IsDir()
 }
 
 // storeURL is how a store in a directory is written.
