@@ -39,6 +39,7 @@ type vectorFile struct {
 		General string   `json:"general_recovery_symbol_bcs_hex"`
 		InProof string   `json:"recovery_symbol_in_inconsistency_proof_bcs_hex"`
 	} `json:"recovery_symbols"`
+	Quilts []quiltVector
 }
 
 type blobVector struct {
