@@ -29,6 +29,7 @@ var allowed = map[string]string{
 // only lists the packages outside the standard library that just one of ours
 // may touch.
 var only = map[string]string{
+	"github.com/cloudflare/circl":      "engine/walrus",
 	"go.etcd.io/bbolt":                 "cachestore",
 	"github.com/hanwen/go-fuse/v2":     "fs",
 	"github.com/klauspost/reedsolomon": "engine/erasure",

@@ -39,7 +39,8 @@ type vectorFile struct {
 		General string   `json:"general_recovery_symbol_bcs_hex"`
 		InProof string   `json:"recovery_symbol_in_inconsistency_proof_bcs_hex"`
 	} `json:"recovery_symbols"`
-	Quilts []quiltVector
+	Confirmations []confirmationVector
+	Quilts        []quiltVector
 }
 
 type blobVector struct {
