@@ -26,12 +26,13 @@ import (
 
 // A mountStatus is what is to be known of a mount.
 type mountStatus struct {
-	Mountpoint string    `json:"mountpoint"`
-	Dataset    string    `json:"dataset"`
-	Name       string    `json:"name,omitempty"`
-	PID        int       `json:"pid"`
-	Since      time.Time `json:"since"`
-	Version    string    `json:"version"`
+	Mountpoint    *string   `json:"mountpoint,omitempty"` // as whoever asks sees it
+	MountpointB64 []byte    `json:"mountpoint_b64,omitempty"`
+	Dataset       string    `json:"dataset"`
+	Name          string    `json:"name,omitempty"`
+	PID           int       `json:"pid"`
+	Since         time.Time `json:"since"`
+	Version       string    `json:"version"`
 
 	Entries uint64 `json:"entries"`
 	Files   uint64 `json:"files"`
@@ -103,7 +104,7 @@ type memoryStatus struct {
 func (st *served) status() mountStatus {
 	root, k := st.dataset.Root(), st.Server.Stats()
 	s := mountStatus{
-		Mountpoint: st.Dir(), Dataset: st.dataset.ID().String(), Name: st.subject.name,
+		Dataset: st.dataset.ID().String(), Name: st.subject.name,
 		PID: os.Getpid(), Since: st.since, Version: buildVersion().Version,
 		Entries: root.Entries, Files: root.Files, Bytes: root.Bytes,
 		Reads: readStatus(st.reader.Stats()), Memory: memoryStatus{st.reader.memory, resident()},
@@ -122,6 +123,7 @@ func (st *served) status() mountStatus {
 		}
 		s.Nodes = append(s.Nodes, ns)
 	}
+	s.Mountpoint, s.MountpointB64 = jsonName(st.Dir())
 	if c := st.reader.cache; c != nil {
 		s.Cache = cacheStatusOf(st.reader.dir, c.Stats())
 	}

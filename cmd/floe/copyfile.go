@@ -54,6 +54,9 @@ func (c *copier) copyFile(ctx context.Context, t fileTask) error {
 // same opens what a name stands for and reports whether it is a file with just
 // the bytes of e. Their hash decides, the same by which a reader proves them.
 func (d *targetDir) same(ctx context.Context, name string, e catalog.Entry) (fd int, ok bool) {
+	if d.fresh {
+		return -1, false
+	}
 	var st unix.Stat_t
 	err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != e.Size || st.Nlink > 1 {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"github.com/floefs/floe/fs"
 )
 
 func TestMain(m *testing.M) {
@@ -28,6 +30,7 @@ func TestScripts(t *testing.T) {
 			home := filepath.Join(e.WorkDir, "home")
 			e.Setenv("HOME", home)
 			e.Setenv("FLOE_RUN_DIR", filepath.Join(e.WorkDir, "run"))
+			e.Defer(func() { detachBelow(e.WorkDir) }) // what a script that failed has left
 			e.Setenv("STORE", filepath.Join(home, ".local/share/floe/store"))
 			return os.MkdirAll(home, 0o755)
 		},
@@ -45,6 +48,15 @@ func TestScripts(t *testing.T) {
 			"lose": scriptLose, "flip": scriptFlip, "hold": scriptHold, "attach": scriptAttach,
 		},
 	})
+}
+
+func detachBelow(dir string) {
+	mounts, _ := fs.Mounts()
+	for _, m := range mounts {
+		if strings.HasPrefix(m.Dir, dir+"/") {
+			fs.Unmount(m.Dir, true)
+		}
+	}
 }
 
 // canMount reports whether this process may mount.

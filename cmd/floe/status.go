@@ -85,10 +85,11 @@ func (s *statuses) one(ctx context.Context, e *env, p *printer, m fs.MountPoint)
 		return s.broken(p, m, err)
 	}
 	conn.Close()
-	st.Mountpoint = m.Dir // it may be seen elsewhere by a bind mount
+	st.Mountpoint, st.MountpointB64 = jsonName(m.Dir) // a bind mount is elsewhere
 	if s.json {
 		return p.object(st)
 	}
+	fmt.Fprintln(p, p.name(m.Dir))
 	st.write(p)
 	return nil
 }
@@ -128,9 +129,8 @@ func dead(dir string) bool {
 	}
 }
 
-// write shows the status of a mount to a person.
+// write shows the status of a mount to a person, below where it is mounted.
 func (s mountStatus) write(p *printer) {
-	fmt.Fprintf(p, "%s\n", p.name(s.Mountpoint))
 	dataset := s.Dataset
 	if s.Name != "" {
 		dataset = s.Name + "  " + dataset

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,7 @@ type targetDir struct {
 	parent  *targetDir
 	entry   *catalog.Entry // nil: a directory that is not ours to change
 	xattrs  []catalog.Xattr
+	fresh   bool // it was made by this copy, so nothing is in the way
 	holds   atomic.Int64
 }
 
@@ -56,8 +58,9 @@ func (d *targetDir) finish(c *copier) error {
 // enter makes the directory a name in d stands for, or opens the one there is.
 func (d *targetDir) enter(name string, e catalog.Entry) (*targetDir, error) {
 	path := d.path + "/" + name
-	if err := unix.Mkdirat(d.fd, name, 0o700); err != nil && err != unix.EEXIST {
-		return nil, pathError("mkdir", path, err)
+	made := unix.Mkdirat(d.fd, name, 0o700)
+	if made != nil && made != unix.EEXIST {
+		return nil, pathError("mkdir", path, made)
 	}
 	open := func() (int, error) {
 		return unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -80,7 +83,7 @@ func (d *targetDir) enter(name string, e catalog.Entry) (*targetDir, error) {
 		return nil, pathError("open", path, err)
 	}
 	d.hold()
-	sub := &targetDir{fd: fd, path: path, below: join(d.below, name), parent: d, entry: &e}
+	sub := &targetDir{fd: fd, path: path, below: join(d.below, name), parent: d, entry: &e, fresh: made == nil}
 	sub.holds.Store(1)
 	return sub, nil
 }
@@ -197,10 +200,15 @@ func times(e catalog.Entry) []unix.Timespec {
 	return []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: e.Sec, Nsec: int64(e.Nsec)}}
 }
 
+// setTime sets the time of an open file. The system call takes no path for
+// that, which package unix does not know.
 func setTime(fd int, path string, e catalog.Entry) error {
-	// utimensat of an empty path takes a newer kernel than this way does.
-	err := unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), times(e), 0)
-	return pathError("utimes", path, err)
+	ts := times(e)
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts[0])), 0, 0, 0)
+	if errno != 0 {
+		return pathError("utimes", path, errno)
+	}
+	return nil
 }
 
 func pathError(op, path string, err error) error {
