@@ -112,12 +112,15 @@ func BenchmarkOpen(b *testing.B) {
 			if st, err := os.Stat(path); err == nil {
 				b.Logf("the index takes %d MiB", st.Size()>>20)
 			}
+			var cpu time.Duration
 			for b.Loop() {
+				before := cpuTime()
 				s, err := Open(dir, &Options{MinFree: -1})
 				if err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()
+				cpu += cpuTime() - before
 				if st := s.Stats(); st.Segments != n/64*64 || st.Rebuilt != 0 {
 					b.Fatalf("stats %+v", st)
 				}
@@ -128,6 +131,7 @@ func BenchmarkOpen(b *testing.B) {
 				s.Close()
 				b.StartTimer()
 			}
+			b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/op")
 		})
 	}
 }

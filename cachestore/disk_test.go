@@ -252,11 +252,49 @@ func TestTamperedFilesAreNeverBelieved(t *testing.T) {
 	s.Close()
 	s = mustOpen(t, dir, nil)
 	for _, tr := range trees {
-		tr.put(s)
-	}
-	s.Flush()
-	for _, tr := range trees {
+		for range 3 { // what is marked and gone is learnt by reading
+			if tr.read(t, s) < tr.chunks() {
+				tr.put(s)
+				s.Flush()
+			}
+		}
 		tr.mustRead(t, s)
+	}
+}
+
+// TestWhatIsGoneIsLearntAtOnce makes sure that a reader whose marks are old
+// does not fetch chunk by chunk.
+func TestWhatIsGoneIsLearntAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s, other := mustOpen(t, dir, nil), mustOpen(t, dir, nil)
+	tr := newTree(1, 512, 1<<20)
+	tr.put(other)
+	other.Flush()
+	tr.mustRead(t, other)
+	keep := newTree(2, 0, 1000)
+	keep.k = tr.k
+	keep.off = 5 << 20 // so that the file stays
+	keep.put(s)
+	waitFor(t, "the owner to hear", func() bool { s.Flush(); return s.Stats().Chunks == 65 })
+	s.ask(t.Context(), func() {
+		s.keep.victims = nil
+		for no := range uint32(2) {
+			if g := s.blobs[tr.k].find(no); g != nil {
+				s.keep.victims = append(s.keep.victims, victim{ref{tr.k, no}, g.stamp})
+			}
+		}
+		refs := s.takeVictims(2 << 20)
+		s.commit(false)
+		s.giveBack(refs)
+	})
+	if n := tr.read(t, other); n != 0 {
+		t.Fatalf("%d chunks are left", n)
+	}
+	if n := other.Absent(tr.k, tr.off, 64); n != 64 {
+		t.Fatalf("%d of 64 chunks are known to be absent", n)
+	}
+	if st := other.Stats(); st.False != 0 || st.Gone != 1 {
+		t.Fatalf("stats %+v", st)
 	}
 }
 

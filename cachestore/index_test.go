@@ -279,6 +279,15 @@ func TestSegmentsMatchAModel(t *testing.T) {
 				model[slot+32*i] = on
 			}
 			if r.IntN(10) == 0 {
+				from, to := r.IntN(2048), r.IntN(2049)
+				if g := b.find(1); g != nil {
+					g.dropRange(int64(from)*512, int64(to)*512)
+				}
+				for i := from; i < to; i++ {
+					model[2048+i] = false
+				}
+			}
+			if r.IntN(10) == 0 {
 				no := uint32(r.IntN(3))
 				if g := b.find(no); g != nil {
 					g.dropTail()

@@ -250,11 +250,8 @@ func TestOwnerGivesBackWhatOthersPut(t *testing.T) {
 	for i := range 20 {
 		p.say("put %d", i)
 	}
-	if st := s.Stats(); st.Segments != 0 {
-		t.Fatalf("the owner knows of %d segments", st.Segments)
-	}
 	r, err := s.Check(t.Context())
-	if err != nil || r.Found < 20 || r.Damage != nil {
+	if err != nil || r.Blobs != 20 || r.Segments < 20 || r.Damage != nil { // a sweep may have come first
 		t.Fatalf("check says %+v, %v", r, err)
 	}
 	for i := range 20 {

@@ -228,11 +228,24 @@ func (s *Store) wake() {
 // is what was read of it: all of it if whole.
 func (s *Store) forget(b *blob, off int64, data []byte, whole, guess bool, err error) {
 	absent := !whole || gone(off, data)
+	no, _, _ := place(off)
+	from, to := off%segSize, off%segSize+merkle.Align
+	if absent && !guess {
+		// What lies in the same hole is gone with it; said now, it is fetched at
+		// once rather than a chunk at a time.
+		to = segSize
+		if f, err := s.file(b.key, false); err == nil {
+			if data, _, ok := extent(f, off); ok {
+				to = max(from+merkle.Align, min(to, data-off+from))
+			}
+		}
+	}
 	s.mu.Lock()
 	if s.blobs[b.key] == b {
 		note := func(no uint32) { s.changed(b, no) }
-		b.mark(off, 1, false, note)
-		no, _, _ := place(off)
+		if g := b.find(no); g != nil && g.dropRange(from, to) {
+			note(no)
+		}
 		if g := b.find(no); g != nil && g.flags&flagProbe != 0 && guess && !absent && s.owner.Load() {
 			// What is not known of this segment is not worth looking at again.
 			g.flags &^= flagProbe

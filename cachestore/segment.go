@@ -105,6 +105,24 @@ func (g *segment) dropTail() (changed bool) {
 	return changed
 }
 
+// dropRange forgets the starts in bytes [from, to) of the segment.
+func (g *segment) dropRange(from, to int64) (changed bool) {
+	const unit = merkle.ChunkSize // from one start of a class to the next
+	for c := int64(0); c < stride; c++ {
+		low := max(0, (from-c*merkle.Align+unit-1)/unit)
+		high := min(perClass, (to-c*merkle.Align+unit-1)/unit)
+		m := g.starts(uint8(c))
+		if low >= high || m == 0 {
+			continue
+		}
+		if keep := m &^ (^uint64(0) >> (perClass - (high - low)) << low); keep != m {
+			g.set(uint8(c), keep)
+			changed = true
+		}
+	}
+	return changed
+}
+
 // merge adds what o knows.
 func (g *segment) merge(o *segment) {
 	for c := range uint8(stride) {
