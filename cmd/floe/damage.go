@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/walrus"
@@ -12,20 +13,20 @@ type damageJSON struct {
 	Path    *string `json:"path,omitempty"`
 	PathB64 []byte  `json:"path_b64,omitempty"`
 
-	Blob         string `json:"blob,omitempty"`
-	Node         string `json:"node,omitempty"`
-	Missing      []int  `json:"missing,omitempty"` // slivers
-	False        []int  `json:"false,omitempty"`   // slivers
-	MetadataGood *int   `json:"metadata_good,omitempty"`
-	MetadataOf   int    `json:"metadata_of,omitempty"`
-	Lost         bool   `json:"lost,omitempty"`
+	Blob         string   `json:"blob,omitempty"`
+	Node         string   `json:"node,omitempty"`
+	Missing      []string `json:"missing,omitempty"` // slivers, as p3: primary, s3: secondary
+	False        []string `json:"false,omitempty"`   // slivers
+	MetadataGood *int     `json:"metadata_good,omitempty"`
+	MetadataOf   int      `json:"metadata_of,omitempty"`
+	Lost         bool     `json:"lost,omitempty"`
 
 	Error string `json:"error,omitempty"`
 }
 
 func damageOf(id walrus.BlobID, r blob.Report, lost bool) damageJSON {
 	return damageJSON{
-		Blob: id.String(), Node: r.Member, Missing: r.Missing, False: r.False,
+		Blob: id.String(), Node: r.Member, Missing: sliverNames(r.Missing), False: sliverNames(r.False),
 		MetadataGood: &r.Metadata.Good, MetadataOf: r.Metadata.Of, Lost: lost,
 	}
 }
@@ -52,17 +53,20 @@ func damageLine(id walrus.BlobID, r blob.Report, lost bool) string {
 	return line + fmt.Sprintf("; %s may be lost, so it can be read and restored", count(r.Tolerate, "sliver", "slivers"))
 }
 
-// firstFew lists numbers, the first ten.
-func firstFew(n []int) string {
-	s := ""
-	for i, x := range n {
-		if i == 10 {
-			return s + " …"
-		}
-		if i > 0 {
-			s += " "
-		}
-		s += fmt.Sprint(x)
+// sliverNames returns what a store in a directory calls slivers: p3, s3.
+func sliverNames(slivers []walrus.SliverID) []string {
+	var names []string
+	for _, at := range slivers {
+		names = append(names, fmt.Sprintf("%.1s%d", at.Axis, at.Index))
 	}
-	return s
+	return names
+}
+
+// firstFew lists slivers, the first ten.
+func firstFew(slivers []walrus.SliverID) string {
+	names := sliverNames(slivers)
+	if len(names) > 10 {
+		names = append(names[:10], "…")
+	}
+	return strings.Join(names, " ")
 }

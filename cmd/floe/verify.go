@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -168,8 +167,6 @@ func (c *verification) blob(ctx context.Context, id walrus.BlobID) error {
 		if lost && len(reports) == 1 {
 			t.Lost++
 		}
-		slices.Sort(r.Missing)
-		slices.Sort(r.False)
 		c.tell(damageOf(id, r, lost), damageLine(id, r, lost))
 	}
 	if bad {

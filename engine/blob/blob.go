@@ -1,12 +1,17 @@
 // Package blob reads and writes one blob on many nodes: it picks nodes,
 // decodes around those that fail, and names those that lie.
 //
-// Reads are systematic first: a range of a blob is a range of one or two
-// primary slivers, asked for as it is and not decoded. If a sliver is missing
-// or known to be false, the same range is computed from the same range of
-// enough others. Neither is proven here: the reader proves what it gets by
-// content hashes, and calls Recheck if that fails. Then whole slivers are
-// proven against the blob's metadata, and the false ones are remembered.
+// A range of a blob is had in one of three ways, tried in this order:
+//
+//  1. as a range of a primary sliver: they are systematic, nothing is decoded;
+//  2. as the same bytes of the secondary slivers of the columns it covers,
+//     where nodes keep both axes: systematic too;
+//  3. decoded from the same range of enough other primary slivers.
+//
+// None of this is proven here: the reader proves what it gets by content
+// hashes, and calls Recheck if that fails. Then whole slivers are proven
+// against the blob's metadata, and who served the false ones is remembered,
+// with evidence.
 package blob
 
 import (
@@ -16,7 +21,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/floefs/floe/engine/node"
 	"github.com/floefs/floe/engine/walrus"
@@ -25,26 +30,101 @@ import (
 // ErrUnavailable says that too few good slivers could be read.
 var ErrUnavailable = errors.New("not enough slivers")
 
-// A Member is one node of a committee.
+// A Member is one node to read from and write to: a store that holds blobs
+// alone, or one node of a committee.
 type Member struct {
 	Name string // what errors and logs call it
 	Node node.Store
 
+	// Shards are those the node holds of its committee: of every blob that is
+	// coded for as many shards, both slivers of their pairs. Nil: it holds
+	// blobs alone, of each the first Kept primary slivers.
+	Shards *Shards
+
 	// Near says that reading from the node costs no more than reading from a
 	// cache would, so that caching what it returns gains nothing.
 	Near bool
+
+	// Remote says that the node may take long to answer: it gets deadlines,
+	// and another way is tried beside it when it is slower than usual.
+	Remote bool
+}
+
+// Shards is a set of the shards of a committee.
+type Shards struct {
+	of  int
+	set []bool
+}
+
+// NewShards returns the set of the given shards of a committee of n.
+func NewShards(n int, shards []int) (*Shards, error) {
+	if n < walrus.MinShards || n > walrus.MaxShards {
+		return nil, fmt.Errorf("a committee of %d shards: there are %d to %d", n, walrus.MinShards, walrus.MaxShards)
+	}
+	s := &Shards{n, make([]bool, n)}
+	for _, i := range shards {
+		if i < 0 || i >= n {
+			return nil, fmt.Errorf("shard %d of %d", i, n)
+		}
+		if s.set[i] {
+			return nil, fmt.Errorf("shard %d is named twice", i)
+		}
+		s.set[i] = true
+	}
+	return s, nil
+}
+
+// Of returns how many shards the committee has.
+func (s *Shards) Of() int { return s.of }
+
+// Len returns how many shards are in the set.
+func (s *Shards) Len() int {
+	n := 0
+	for _, in := range s.set {
+		if in {
+			n++
+		}
+	}
+	return n
+}
+
+// mayHave reports whether m may be asked for a sliver of blob id. A store that
+// holds blobs alone may have more primary slivers than it needs to.
+func (m *Member) mayHave(id walrus.BlobID, params walrus.Params, at walrus.SliverID) bool {
+	if m.Shards == nil {
+		return at.Axis == walrus.Primary
+	}
+	return m.Shards.of == params.N && m.Shards.set[id.PairToShard(at.Pair(params.N), params.N)]
+}
+
+// slivers returns which slivers of blob id m should have, primary ones first.
+func (m *Member) slivers(id walrus.BlobID, params walrus.Params) []walrus.SliverID {
+	var all []walrus.SliverID
+	for _, axis := range []walrus.Axis{walrus.Primary, walrus.Secondary} {
+		for i := range params.N {
+			at := walrus.SliverID{Axis: axis, Index: i}
+			if m.mayHave(id, params, at) && (m.Shards != nil || i < Kept(params)) {
+				all = append(all, at)
+			}
+		}
+	}
+	return all
 }
 
 // Options are a Client's settings; nil and zero mean the defaults.
 type Options struct {
-	Logger *slog.Logger // default: silent
+	Logger   *slog.Logger // default: silent
+	Evidence string       // directory for false slivers and who served them; empty: none is kept
 }
 
-// Client reads and writes blobs on its members, each of which may hold any
-// sliver. It is safe for concurrent use.
+// Client reads and writes blobs on its members. It is safe for concurrent
+// use.
 type Client struct {
-	members []Member
-	log     *slog.Logger
+	peers    []*peer
+	log      *slog.Logger
+	evidence string
+	stash    stash
+	hedged   atomic.Int64 // bytes asked for beside a slow node
 
 	mu     sync.Mutex // guards health
 	health map[walrus.BlobID]*health
@@ -53,27 +133,35 @@ type Client struct {
 // New returns a client of members, in order of preference. With none, every
 // read fails: that is what being offline is.
 func New(members []Member, opts *Options) *Client {
-	c := &Client{members: members, log: slog.New(slog.DiscardHandler), health: make(map[walrus.BlobID]*health)}
-	if opts != nil && opts.Logger != nil {
-		c.log = opts.Logger
+	c := &Client{log: slog.New(slog.DiscardHandler), health: make(map[walrus.BlobID]*health)}
+	if opts != nil {
+		c.evidence = opts.Evidence
+		if opts.Logger != nil {
+			c.log = opts.Logger
+		}
+	}
+	for _, m := range members {
+		c.peers = append(c.peers, newPeer(m))
 	}
 	return c
 }
 
 // Metadata returns a blob's metadata, proven against its id, from the first
-// member that has it.
+// member that has it. An error wraps fs.ErrNotExist if all say they have none.
 func (c *Client) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error) {
 	var errs []error
-	for _, m := range c.members {
-		data, err := m.Node.Metadata(ctx, id)
+	for _, p := range c.inOrder() {
+		meta, err := p.metadata(ctx, id)
 		if err == nil {
-			var meta *walrus.Metadata
-			if meta, err = walrus.ProveMetadata(id, data); err == nil {
-				return meta, nil
-			}
-			c.log.Warn("node served false metadata", "node", m.Name, "blob", id.String(), "error", err)
+			return meta, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if errors.Is(err, errFalse) {
+			c.log.Warn("node served false metadata", "node", p.Name, "blob", id.String(), "error", err)
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
 	}
 	return nil, fmt.Errorf("%w: no node has the metadata of blob %s: %w", unavailable(errs), id, errors.Join(errs...))
 }
@@ -90,90 +178,4 @@ func unavailable(errs []error) error {
 		return ErrUnavailable
 	}
 	return fs.ErrNotExist
-}
-
-// primary reads bytes of a primary sliver from the first member that has
-// them. near is that member's.
-func (c *Client) primary(ctx context.Context, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) (near bool, err error) {
-	err = fmt.Errorf("no node to ask: %w", fs.ErrNotExist)
-	for _, m := range c.members {
-		if err = m.Node.ReadSliver(ctx, id, params, walrus.SliverID{Axis: walrus.Primary, Index: row}, p, off); err == nil {
-			return m.Near, nil
-		}
-		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
-		}
-	}
-	return false, err
-}
-
-// health is what is known of a blob's primary slivers. It is a hint for
-// choosing whom to ask: what is read is proven in any case.
-type health struct {
-	mu   sync.Mutex // guards what follows
-	meta *walrus.Metadata
-	rows map[int]verdict
-}
-
-type verdict struct {
-	good bool
-	at   time.Time // of the verdict
-}
-
-// forgiven is after how long a sliver that was bad is tried again: it may
-// have been repaired.
-const forgiven = time.Minute
-
-// maxHealth is for how many blobs verdicts are kept.
-const maxHealth = 4096
-
-func (c *Client) healthOf(id walrus.BlobID) *health {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.health[id]
-	if h == nil {
-		if len(c.health) >= maxHealth {
-			clear(c.health)
-		}
-		h = &health{rows: make(map[int]verdict)}
-		c.health[id] = h
-	}
-	return h
-}
-
-func (h *health) bad(row int) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v, ok := h.rows[row]
-	return ok && !v.good && time.Since(v.at) < forgiven
-}
-
-func (h *health) good(row int) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.rows[row].good
-}
-
-func (h *health) set(row int, good bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rows[row] = verdict{good, time.Now()}
-}
-
-// metadata returns the blob's proven metadata, obtained once.
-func (h *health) metadata(ctx context.Context, c *Client, id walrus.BlobID) (*walrus.Metadata, error) {
-	h.mu.Lock()
-	meta := h.meta
-	h.mu.Unlock()
-	if meta != nil {
-		return meta, nil
-	}
-	meta, err := c.Metadata(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.meta = meta
-	return meta, nil
 }

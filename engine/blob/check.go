@@ -13,15 +13,14 @@ import (
 	"github.com/floefs/floe/merkle"
 )
 
-// A Report is what Check found of a blob's primary slivers and metadata on
-// one member.
+// A Report is what Check found of a blob on one member.
 type Report struct {
 	Member   string
-	Slivers  int   // that the member should hold
-	Missing  []int // primary slivers that are absent or not readable
-	False    []int // primary slivers that are not what the metadata says
+	Slivers  int               // that the member should hold
+	Missing  []walrus.SliverID // absent or not readable
+	False    []walrus.SliverID // not what the metadata says
 	Metadata Copies
-	Tolerate int // slivers that may be bad before the blob cannot be read
+	Tolerate int // slivers that may be bad before the blob cannot be read from a member that holds it alone
 	Rebuilt  int // slivers that Repair stored
 }
 
@@ -53,8 +52,8 @@ func (c *Client) Check(ctx context.Context, id walrus.BlobID, deep bool) ([]Repo
 		return nil, err
 	}
 	var reports []Report
-	for _, m := range c.members {
-		r, err := c.check(ctx, m, id, meta, params, deep)
+	for _, p := range c.peers {
+		r, err := c.check(ctx, p, id, meta, params, deep)
 		if err != nil {
 			return nil, err
 		}
@@ -72,19 +71,27 @@ func (c *Client) proven(ctx context.Context, id walrus.BlobID) (*walrus.Metadata
 	return meta, params, err
 }
 
-func (c *Client) check(ctx context.Context, m Member, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, deep bool) (Report, error) {
-	r := Report{Member: m.Name, Slivers: Kept(params), Metadata: Copies{1, 1}}
-	r.Tolerate = r.Slivers - params.K1
-	if k, ok := m.Node.(copies); ok {
-		r.Metadata.Good, r.Metadata.Of = k.CheckMetadata(id)
+func (c *Client) check(ctx context.Context, p *peer, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, deep bool) (Report, error) {
+	slivers := p.slivers(id, params)
+	r := Report{Member: p.Name, Slivers: len(slivers)}
+	if p.Shards == nil {
+		r.Tolerate = r.Slivers - params.K1
+	}
+	if err := c.checkMetadata(ctx, p, id, &r); err != nil {
+		return r, err
 	}
 	h := c.healthOf(id)
 	var mu sync.Mutex // guards the lists of r
 	var g errgroup.Group
-	g.SetLimit(fanout)
-	for row := range r.Slivers {
+	g.SetLimit(c.fanout())
+	for _, at := range slivers {
 		g.Go(func() error {
-			err := checkSliver(ctx, m, id, meta, params, row, deep)
+			var err error
+			if deep {
+				_, err = c.proveOn(ctx, h, p, id, meta, params, at)
+			} else {
+				err = p.read(ctx, id, params, at, make([]byte, 1), int64(params.SliverLen(at.Axis)-1))
+			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -92,30 +99,36 @@ func (c *Client) check(ctx context.Context, m Member, id walrus.BlobID, meta *wa
 			defer mu.Unlock()
 			switch {
 			case errors.Is(err, merkle.ErrMismatch):
-				r.False = append(r.False, row)
+				r.False = append(r.False, at)
 			case err != nil:
-				r.Missing = append(r.Missing, row)
-			case deep:
-				h.set(row, true)
+				r.Missing = append(r.Missing, at)
 			}
 			return nil
 		})
 	}
-	return r, g.Wait()
+	err := g.Wait()
+	slices.SortFunc(r.Missing, compareSlivers)
+	slices.SortFunc(r.False, compareSlivers)
+	return r, err
 }
 
-func checkSliver(ctx context.Context, m Member, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, row int, deep bool) error {
-	at := walrus.SliverID{Axis: walrus.Primary, Index: row}
-	n := params.SliverLen(walrus.Primary)
-	if !deep {
-		return m.Node.ReadSliver(ctx, id, params, at, make([]byte, 1), int64(n-1))
+func compareSlivers(a, b walrus.SliverID) int {
+	if a.Axis != b.Axis {
+		return int(a.Axis) - int(b.Axis)
 	}
-	buf := make([]byte, n)
-	if err := m.Node.ReadSliver(ctx, id, params, at, buf, 0); err != nil {
-		return err
+	return a.Index - b.Index
+}
+
+func (c *Client) checkMetadata(ctx context.Context, p *peer, id walrus.BlobID, r *Report) error {
+	if k, ok := p.Node.(copies); ok {
+		r.Metadata.Good, r.Metadata.Of = k.CheckMetadata(id)
+		return nil
 	}
-	_, err := meta.ProveSliver(at, buf)
-	return err
+	r.Metadata.Of = 1
+	if _, err := p.metadata(ctx, id); err == nil {
+		r.Metadata.Good = 1
+	}
+	return context.Cause(ctx)
 }
 
 // Repair proves every sliver that each member should hold, rebuilds what is
@@ -127,40 +140,90 @@ func (c *Client) Repair(ctx context.Context, id walrus.BlobID) ([]Report, error)
 		return nil, err
 	}
 	var reports []Report
-	for _, m := range c.members {
-		r, err := c.check(ctx, m, id, meta, params, true)
+	var failed []error
+	for _, p := range c.peers {
+		r, err := c.check(ctx, p, id, meta, params, true)
 		if err == nil && !r.Whole() {
-			err = c.repair(ctx, m, id, meta, params, &r)
+			err = c.repair(ctx, p, id, meta, params, &r)
 		}
 		reports = append(reports, r)
 		if err != nil {
-			return reports, fmt.Errorf("repairing blob %s on %s: %w", id, m.Name, err)
+			failed = append(failed, fmt.Errorf("repairing blob %s on %s: %w", id, p.Name, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return reports, nil
+	return reports, errors.Join(failed...)
 }
 
-func (c *Client) repair(ctx context.Context, m Member, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, r *Report) error {
+func (c *Client) repair(ctx context.Context, p *peer, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, r *Report) error {
 	if r.Metadata.Good < r.Metadata.Of {
-		if err := m.Node.PutMetadata(ctx, id, meta.Append(nil)); err != nil {
+		if err := p.Node.PutMetadata(ctx, id, meta.Append(nil)); err != nil {
 			return err
 		}
 	}
 	h := c.healthOf(id)
 	bad := slices.Concat(r.Missing, r.False)
-	for _, row := range bad {
-		h.set(row, false)
+	for _, at := range bad {
+		h.set(p, at, false)
 	}
-	for _, row := range bad {
-		chunk, err := c.Sliver(ctx, id, meta, row)
+	for _, at := range bad {
+		chunk, err := c.rebuild(ctx, id, meta, params, at)
 		if err != nil {
 			return err
 		}
-		if err := m.Node.PutSliver(ctx, id, params, walrus.SliverID{Axis: walrus.Primary, Index: row}, chunk.Bytes()); err != nil {
+		if err := p.Node.PutSliver(ctx, id, params, at, chunk.Bytes()); err != nil {
 			return err
 		}
-		h.set(row, true)
+		h.set(p, at, true)
 		r.Rebuilt++
 	}
 	return nil
+}
+
+// rebuild returns a sliver of either axis, proven.
+func (c *Client) rebuild(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, at walrus.SliverID) (merkle.Chunk, error) {
+	if at.Axis == walrus.Primary {
+		return c.Sliver(ctx, id, meta, at.Index)
+	}
+	// The symbols of a column lie in the systematic rows: a strip of each.
+	s := params.Symbol
+	strips := make(map[int][]byte, params.K1)
+	h := c.healthOf(id)
+	data := make([]byte, 0, params.SliverLen(walrus.Secondary))
+	for round := range 2 {
+		data = data[:0]
+		for row := range params.K1 {
+			if at.Index < params.K2 {
+				cell := make([]byte, s)
+				if _, err := c.readPatiently(ctx, h, id, params, row, cell, int64(at.Index*s)); err != nil {
+					return merkle.Chunk{}, err
+				}
+				data = append(data, cell...)
+				continue
+			}
+			chunk, err := c.Sliver(ctx, id, meta, row)
+			if err != nil {
+				return merkle.Chunk{}, err
+			}
+			strips[row] = chunk.Bytes()
+		}
+		if at.Index >= params.K2 {
+			var err error
+			if data, err = params.Rebuild(ctx, at, walrus.Primary, strips); err != nil {
+				return merkle.Chunk{}, err
+			}
+		}
+		chunk, err := meta.ProveSliver(at, data)
+		if err == nil || round == 1 {
+			return chunk, err
+		}
+		for row := range params.K1 {
+			if err := c.recheck(ctx, h, id, meta, params, row, span{at.Index * s, (at.Index + 1) * s}); err != nil {
+				return merkle.Chunk{}, err
+			}
+		}
+	}
+	panic("internal error: unreachable")
 }

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/floefs/floe/engine/walrus"
+	"github.com/floefs/floe/merkle"
 )
 
 // putting is how many slivers are stored or compared at once: a disk, and
@@ -22,59 +25,160 @@ const putting = 8
 // Safe for concurrent use.
 type Writer struct {
 	c      *Client
-	member Member
+	shards int // of the committee; 0: the one member holds blobs alone
 }
 
-// Writer returns a Writer, which needs a client of one member that is to hold
-// blobs alone.
+// Writer returns a Writer. The client must have one member that is to hold
+// blobs alone, or the members of one committee, which between them hold every
+// shard once.
 func (c *Client) Writer() (*Writer, error) {
-	if len(c.members) != 1 {
-		return nil, fmt.Errorf("storing needs one store, not %d", len(c.members))
+	if len(c.peers) == 1 && c.peers[0].Shards == nil {
+		return &Writer{c, 0}, nil
 	}
-	return &Writer{c, c.members[0]}, nil
+	if len(c.peers) == 0 || c.peers[0].Shards == nil {
+		return nil, fmt.Errorf("storing needs one store or one committee, not %d stores", len(c.peers))
+	}
+	n := c.peers[0].Shards.of
+	held := make([]string, n)
+	for _, p := range c.peers {
+		if p.Shards == nil || p.Shards.of != n {
+			return nil, fmt.Errorf("storing needs one committee; %s is not of the same as %s", p.Name, c.peers[0].Name)
+		}
+		for i, in := range p.Shards.set {
+			if in && held[i] != "" {
+				return nil, fmt.Errorf("shard %d is held by %s and by %s", i, held[i], p.Name)
+			}
+			if in {
+				held[i] = p.Name
+			}
+		}
+	}
+	for i, name := range held {
+		if name == "" {
+			return nil, fmt.Errorf("no node holds shard %d of %d", i, n)
+		}
+	}
+	return &Writer{c, n}, nil
 }
+
+// Shards returns for how many shards blobs must be encoded; 0 means any.
+func (w *Writer) Shards() int { return w.shards }
 
 // A placed sliver is one that a member is to hold.
 type placed struct {
 	sliver walrus.SliverID
-	on     Member
+	on     *peer
 }
 
-// place returns which slivers are stored where, systematic ones first: a
-// member that holds blobs alone has the first Kept primary ones.
-func (w *Writer) place(p walrus.Params) []placed {
-	all := make([]placed, Kept(p))
-	for i := range all {
-		all[i] = placed{walrus.SliverID{Axis: walrus.Primary, Index: i}, w.member}
+// place returns which slivers are stored where, systematic ones first.
+func (w *Writer) place(id walrus.BlobID, p walrus.Params) []placed {
+	var all []placed
+	for _, peer := range w.c.peers {
+		for _, at := range peer.slivers(id, p) {
+			all = append(all, placed{at, peer})
+		}
 	}
+	slices.SortStableFunc(all, func(a, b placed) int { return compareSlivers(a.sliver, b.sliver) })
 	return all
 }
 
 // Rows returns how many primary slivers of a blob Put takes.
-func (w *Writer) Rows(p walrus.Params) int { return Kept(p) }
+func (w *Writer) Rows(p walrus.Params) int {
+	if w.shards > 0 {
+		return p.N
+	}
+	return Kept(p)
+}
 
-// Put stores a blob's slivers and, when they are there, its metadata, so that
-// whoever finds metadata may expect slivers. All is durable on return.
+// Put stores a blob's metadata and slivers. All is durable on return. Of a
+// committee, nodes that hold up to f of the n shards between them may fail:
+// they are logged, and Repair completes them. A store that holds blobs alone
+// gets the metadata last, so that whoever finds it may expect slivers; nodes
+// of a committee get it first, for they prove slivers by it.
 func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
+	failed := newFailures(w.shards)
+	if w.shards > 0 {
+		if err := w.putMetadata(ctx, blob.ID, blob.Metadata, failed); err != nil {
+			return err
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(putting)
-	for _, s := range w.place(blob.Params) {
+	g.SetLimit(putting * max(1, len(w.c.peers)/2))
+	for _, s := range w.place(blob.ID, blob.Params) {
 		g.Go(func() error {
 			if gctx.Err() != nil {
 				return context.Cause(gctx)
 			}
-			return s.on.failed(s.on.Node.PutSliver(gctx, blob.ID, blob.Params, s.sliver, blob.Sliver(s.sliver)))
+			if failed.has(s.on) {
+				return nil
+			}
+			err := s.on.do(gctx, 0, func(ctx context.Context) error {
+				return s.on.Node.PutSliver(ctx, blob.ID, blob.Params, s.sliver, blob.Sliver(s.sliver))
+			})
+			return failed.note(gctx, s.on, s.on.failed(err))
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	w.c.forget(blob.ID)
-	return w.putMetadata(ctx, blob.ID, blob.Metadata)
+	if w.shards == 0 {
+		return w.putMetadata(ctx, blob.ID, blob.Metadata, failed)
+	}
+	for p, err := range failed.by {
+		w.c.log.Warn("node does not have the blob, repair completes it", "node", p.Name, "blob", blob.ID.String(), "error", err)
+	}
+	return nil
 }
 
-func (w *Writer) putMetadata(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata) error {
-	return w.member.failed(w.member.Node.PutMetadata(ctx, id, meta.Append(nil)))
+func (w *Writer) putMetadata(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, failed *failures) error {
+	body := meta.Append(nil)
+	var g errgroup.Group
+	for _, p := range w.c.peers {
+		g.Go(func() error {
+			err := p.do(ctx, 0, func(ctx context.Context) error { return p.Node.PutMetadata(ctx, id, body) })
+			return failed.note(ctx, p, p.failed(err))
+		})
+	}
+	return g.Wait()
+}
+
+// failures are the nodes of a committee that could not be written to.
+type failures struct {
+	allowed int // shards
+
+	mu sync.Mutex // guards by
+	by map[*peer]error
+}
+
+func newFailures(shards int) *failures {
+	return &failures{allowed: max(0, shards-1) / 3, by: make(map[*peer]error)}
+}
+
+func (f *failures) has(p *peer) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.by[p] != nil
+}
+
+// note takes note of an error of p and returns it if that is one too many.
+func (f *failures) note(ctx context.Context, p *peer, err error) error {
+	if err == nil || ctx.Err() != nil || p.Shards == nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by[p] == nil {
+		f.by[p] = err
+	}
+	down := 0
+	for p := range f.by {
+		down += p.Shards.Len()
+	}
+	if down > f.allowed {
+		return fmt.Errorf("%w: nodes with %d shards failed, at most %d may: %w", ErrUnavailable, down, f.allowed, err)
+	}
+	return nil
 }
 
 func (m Member) failed(err error) error {
@@ -84,30 +188,21 @@ func (m Member) failed(err error) error {
 	return nil
 }
 
-// forget drops what is known of a blob that was just stored: slivers that
-// were missing are there now.
-func (c *Client) forget(id walrus.BlobID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.health, id)
-}
-
 // Stored reports whether everything Put stores of blob id is there: the
 // metadata, the systematic slivers with data as their bytes, and the others
 // as the metadata has them. It completes the copies of the metadata. What is
 // absent or false is no error.
 func (w *Writer) Stored(ctx context.Context, id walrus.BlobID, p walrus.Params, data []byte) (bool, error) {
-	raw, err := w.member.Node.Metadata(ctx, id)
+	meta, err := w.c.Metadata(ctx, id)
 	if err != nil {
-		return absent(w.member.failed(err))
+		return absent(err)
 	}
-	meta, err := walrus.ProveMetadata(id, raw)
-	if err != nil || meta.N() != p.N || meta.Size != p.Size {
+	if meta.N() != p.N || meta.Size != p.Size {
 		return false, nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(putting)
-	for _, s := range w.place(p) {
+	for _, s := range w.place(id, p) {
 		g.Go(func() error {
 			ok, err := s.holds(gctx, id, meta, p, data)
 			if err == nil && !ok {
@@ -122,7 +217,7 @@ func (w *Writer) Stored(ctx context.Context, id walrus.BlobID, p walrus.Params, 
 		}
 		return absent(err)
 	}
-	return true, w.putMetadata(ctx, id, meta)
+	return true, w.putMetadata(ctx, id, meta, newFailures(w.shards))
 }
 
 // errDiffers says that a sliver is not what it should be.
@@ -130,7 +225,7 @@ var errDiffers = errors.New("sliver is false")
 
 // absent says that something is not stored, if that is all that err says.
 func absent(err error) (bool, error) {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errDiffers) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errDiffers) || errors.Is(err, merkle.ErrMismatch) {
 		return false, nil
 	}
 	return false, err
