@@ -235,7 +235,7 @@ func (s *Store) roomShared(n int64) bool {
 		s.heard, s.unheardOld, s.unheard = p, s.unheard, 0
 	}
 	// What others than the two write at the same time must fit too.
-	if limit := p.limit - slack(p.limit)/4; p.used > limit || limit-p.used < s.unheardOld+s.unheard+n {
+	if limit := p.limit - slack(p.limit)/2; p.used > limit || limit-p.used < s.unheardOld+s.unheard+n {
 		s.notify(notice{kind: noticeRoom, n: count(int(n))})
 		return false
 	}
