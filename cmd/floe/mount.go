@@ -142,7 +142,7 @@ func (m *mounter) serve(ctx context.Context, e *env, arg, dir string) error {
 // first asks, the second does not ask.
 func (m *mounter) attend(ctx context.Context, st *served) error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	if ctx.Err() != nil { // it came while mounting
 		signals <- syscall.SIGTERM
