@@ -1,0 +1,381 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/floefs/floe/engine/walrus"
+)
+
+func (h *Handler) getSliver(w http.ResponseWriter, r *http.Request) error {
+	id, at, err := h.sliverOf(r)
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	params, err := h.geometry(ctx, id)
+	if err != nil {
+		return otherwise(err, errNoSliver)
+	}
+	if err := h.assigned(id, at); err != nil {
+		return err
+	}
+	total := int64(params.BodyLen(at.Axis))
+	from, to, partial, ok := int64(0), total, false, true
+	if r.Method == http.MethodGet && r.Header.Get("If-Range") == "" {
+		from, to, partial, ok = parseRange(r.Header.Get("Range"), total)
+	}
+	if !ok {
+		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(total, 10))
+		return &apiError{status: statusRange, reason: reasonRange, message: fmt.Sprintf("the body has %d bytes", total)}
+	}
+	body := sliverBody{h.store, id, params, at}
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+
+	// Once the answer has begun, all that can be done is to break off. So the
+	// first piece is read before, or the last byte if nothing is to be sent.
+	first := (*buf)[:min(int64(len(*buf)), to-from)]
+	if r.Method == http.MethodHead {
+		err = h.hasSliver(ctx, id, params, at)
+	} else {
+		err = body.read(ctx, first, from)
+	}
+	if err != nil {
+		return shortOtherwise(err, errNoSliver)
+	}
+	header := w.Header()
+	header.Set("Content-Type", octets)
+	header.Set("Accept-Ranges", "bytes")
+	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
+	code := http.StatusOK
+	if partial {
+		header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, total))
+		code = http.StatusPartialContent
+	}
+	w.WriteHeader(code)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	rc := http.NewResponseController(w)
+	piece := first
+	for {
+		rc.SetWriteDeadline(time.Now().Add(pieceTime))
+		if _, err := w.Write(piece); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if from += int64(len(piece)); from == to {
+			return nil
+		}
+		piece = (*buf)[:min(int64(len(*buf)), to-from)]
+		if err := body.read(ctx, piece, from); err != nil {
+			h.log.Error("answer broken off", "blob", id.String(), "sliver", at.String(), "error", err)
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+const (
+	pieceSize = 256 << 10
+	pieceTime = 8 * time.Second // for a piece of a body, either way: 32 KiB/s
+)
+
+var pieces = sync.Pool{New: func() any { b := make([]byte, pieceSize); return &b }}
+
+// parseRange returns the bytes of a body of total bytes that a Range header
+// asks for. It asks for all if there is none, or one that need not be
+// understood, as several ranges. ok is false if there are no such bytes.
+func parseRange(header string, total int64) (from, to int64, partial, ok bool) {
+	spec, isBytes := strings.CutPrefix(header, "bytes=")
+	first, last, isRange := strings.Cut(strings.TrimSpace(spec), "-")
+	if !isBytes || !isRange || strings.Contains(spec, ",") {
+		return 0, total, false, true
+	}
+	a, errA := strconv.ParseUint(first, 10, 63)
+	b, errB := strconv.ParseUint(last, 10, 63)
+	switch {
+	case first == "" && errB == nil: // the last b bytes
+		return max(0, total-int64(b)), total, true, b > 0
+	case errA != nil, last != "" && (errB != nil || b < a):
+		return 0, total, false, true
+	case int64(a) >= total:
+		return 0, 0, true, false
+	case last == "" || int64(b) >= total:
+		return int64(a), total, true, true
+	}
+	return int64(a), int64(b) + 1, true, true
+}
+
+// A sliverBody is a sliver in a store, seen as the body in which it travels.
+type sliverBody struct {
+	store  Store
+	id     walrus.BlobID
+	params walrus.Params
+	at     walrus.SliverID
+}
+
+// read fills p, which is not empty, with the body's bytes from off on.
+func (b sliverBody) read(ctx context.Context, p []byte, off int64) error {
+	header, footer := b.params.Frame(b.at)
+	size := int64(b.params.SliverLen(b.at.Axis))
+	n := 0
+	if off < int64(len(header)) {
+		n = copy(p, header[off:])
+	}
+	off += int64(n) - int64(len(header)) // from here on in the sliver
+	if len(p) > n && off < size {
+		part := p[n:min(int64(len(p)), int64(n)+size-off)]
+		if err := b.store.ReadSliver(ctx, b.id, b.params, b.at, part, off); err != nil {
+			return err
+		}
+		n += len(part)
+		off += int64(len(part))
+	}
+	if len(p) > n {
+		copy(p[n:], footer[off-size:])
+	}
+	return nil
+}
+
+// hasSliver returns nil if a sliver is there to its last byte.
+func (h *Handler) hasSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID) error {
+	var last [1]byte
+	return h.store.ReadSliver(ctx, id, params, at, last[:], int64(params.SliverLen(at.Axis))-1)
+}
+
+// shortOtherwise is otherwise, with slivers that were cut off absent as well.
+func shortOtherwise(err, absent error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return absent
+	}
+	return otherwise(err, absent)
+}
+
+func (h *Handler) sliverStatus(w http.ResponseWriter, r *http.Request) error {
+	id, at, err := h.sliverOf(r)
+	if err != nil {
+		return err
+	}
+	params, err := h.geometry(r.Context(), id)
+	if err != nil {
+		return h.writeStored(w, err)
+	}
+	if err := h.assigned(id, at); err != nil {
+		return err
+	}
+	return h.writeStored(w, shortOtherwise(h.hasSliver(r.Context(), id, params, at), fs.ErrNotExist))
+}
+
+func (h *Handler) putSliver(w http.ResponseWriter, r *http.Request) error {
+	id, at, err := h.sliverOf(r)
+	if err != nil {
+		return err
+	}
+	pending, err := pendingOf(r)
+	if err != nil {
+		return err
+	}
+	if h.opts.ReadOnly {
+		return errReadOnly
+	}
+	meta, metaErr := h.metadata(r.Context(), id)
+	assignedErr := h.assigned(id, at)
+
+	// A body that cannot be stored anyway is read without being kept, and
+	// only then refused: which error comes first depends on its end.
+	length := -1
+	var params walrus.Params
+	if metaErr == nil {
+		if params, err = meta.Params(); err != nil {
+			return err
+		}
+		if assignedErr == nil {
+			length = params.SliverLen(at.Axis)
+		}
+	}
+	u, err := h.receive(w, r, length)
+	if err != nil {
+		return err
+	}
+	defer u.release()
+	switch {
+	case u.index != at.Index:
+		return invalid(reasonMismatch, "the body is of sliver %d, the path of %s", u.index, at)
+	case metaErr != nil:
+		return otherwise(metaErr, errMetadataFirst)
+	case assignedErr != nil:
+		return assignedErr
+	}
+	there := true
+	if err := shortOtherwise(h.hasSliver(r.Context(), id, params, at), fs.ErrNotExist); errors.Is(err, fs.ErrNotExist) {
+		there = false
+	} else if err != nil {
+		return err
+	}
+	if there && (u.data == nil || h.holds(r.Context(), id, params, at, u.data)) {
+		return writeSuccess(w, http.StatusOK, alreadyStored)
+	}
+	if err := h.proveSliver(r.Context(), meta, params, at, u); err != nil {
+		if there && errors.As(err, new(*apiError)) {
+			return writeSuccess(w, http.StatusOK, alreadyStored)
+		}
+		return err
+	}
+	if err := h.store.PutSliver(r.Context(), id, params, at, u.data); err != nil {
+		return err
+	}
+	switch {
+	case there:
+		h.log.Warn("replaced a sliver that was false", "blob", id.String(), "sliver", at.String())
+		return writeSuccess(w, http.StatusOK, alreadyStored)
+	case pending:
+		return writeSuccess(w, http.StatusAccepted, "sliver buffered pending registration")
+	}
+	return writeSuccess(w, http.StatusCreated, "sliver stored successfully")
+}
+
+const alreadyStored = "sliver already stored"
+
+// An uploaded sliver is a body that was received: framed as it should be, but
+// not proven.
+type uploaded struct {
+	data    []byte // nil if it is not as long as was asked for
+	symbol  int
+	index   int
+	release func() // its memory
+}
+
+// receive reads the body of a sliver, and keeps it if it has length bytes.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, length int) (u uploaded, err error) {
+	most := int64(walrus.MaxBodyLen(h.opts.N))
+	if r.ContentLength > most {
+		return u, errLength
+	}
+	body := newBody(w, r)
+	in := bufio.NewReaderSize(io.LimitReader(body, most+1), 4096)
+	n, err := readULEB(in)
+	if err != nil {
+		return u, errBody
+	}
+	u.release = func() {}
+	if n == uint64(length) {
+		if err := h.reserve(r.Context(), int64(length)); err != nil {
+			return u, err
+		}
+		u.release = func() { h.memory.Release(int64(length)) }
+		u.data = make([]byte, length)
+		_, err = io.ReadFull(in, u.data)
+	} else {
+		_, err = io.CopyN(io.Discard, in, int64(min(n, uint64(most))))
+	}
+	var footer [4]byte
+	if err == nil {
+		err = readAll(in, footer[:])
+	}
+	if err != nil {
+		u.release()
+		return u, errBody
+	}
+	body.end()
+	u.symbol = int(binary.LittleEndian.Uint16(footer[:]))
+	u.index = int(binary.LittleEndian.Uint16(footer[2:]))
+	return u, nil
+}
+
+// readULEB reads a length, written as shortly as it can be.
+func readULEB(r io.ByteReader) (uint64, error) {
+	var b []byte
+	for range 5 {
+		c, err := r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		b = append(b, c)
+		if c < 0x80 {
+			if c == 0 && len(b) > 1 {
+				break
+			}
+			v, _ := binary.Uvarint(b)
+			return v, nil
+		}
+	}
+	return 0, errors.New("not a length")
+}
+
+// reserve waits for memory, and returns errBusy if none comes free soon.
+func (h *Handler) reserve(ctx context.Context, n int64) error {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if h.memory.Acquire(waiting, n) == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errBusy
+}
+
+// proveSliver returns an apiError if u is not sliver at of the blob.
+func (h *Handler) proveSliver(ctx context.Context, meta *walrus.Metadata, params walrus.Params, at walrus.SliverID, u uploaded) error {
+	if u.data == nil || u.symbol != params.Symbol {
+		return invalid(reasonInvalidSliver, "%s has %d bytes in symbols of %d", at, params.SliverLen(at.Axis), params.Symbol)
+	}
+	if err := h.proofs.acquire(ctx); err != nil {
+		return err
+	}
+	defer h.proofs.release()
+	if _, err := meta.ProveSliver(at, u.data); err != nil {
+		return invalid(reasonInvalidSliver, "%v", err)
+	}
+	return nil
+}
+
+// holds reports whether the store has just data as a sliver.
+func (h *Handler) holds(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, data []byte) bool {
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+	for off := 0; off < len(data); off += pieceSize {
+		want := data[off:min(len(data), off+pieceSize)]
+		got := (*buf)[:len(want)]
+		if h.store.ReadSliver(ctx, id, params, at, got, int64(off)) != nil || !bytes.Equal(got, want) {
+			return false
+		}
+	}
+	return true
+}
+
+// A body is that of a request. Whoever sends it too slowly is cut off.
+type body struct {
+	io.Reader
+	rc   *http.ResponseController
+	left int // of the piece
+}
+
+func newBody(w http.ResponseWriter, r *http.Request) *body {
+	return &body{r.Body, http.NewResponseController(w), 0}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.rc.SetReadDeadline(time.Now().Add(pieceTime))
+		b.left = pieceSize
+	}
+	n, err := b.Reader.Read(p)
+	b.left -= n
+	return n, err
+}
+
+// end takes the deadline away. It would end the request, since the server
+// keeps an eye on the connection.
+func (b *body) end() { b.rc.SetReadDeadline(time.Time{}) }
