@@ -54,9 +54,19 @@ type readStatus struct {
 }
 
 type nodeStatus struct {
-	URL   string `json:"url"`
-	Near  bool   `json:"near"` // read in place
-	Error string `json:"error,omitempty"`
+	URL         string  `json:"url"`
+	Near        bool    `json:"near"`            // read in place
+	Error       string  `json:"error,omitempty"` // why it cannot be reached now
+	Requests    int64   `json:"requests"`
+	Errors      int64   `json:"errors"`
+	Absent      int64   `json:"absent"` // requests for what it does not have
+	Bytes       int64   `json:"bytes"`  // received
+	Lies        int64   `json:"lies"`   // slivers and metadata that proved false
+	P50         float64 `json:"p50_seconds"`
+	P95         float64 `json:"p95_seconds"`
+	Resting     float64 `json:"resting_seconds"`     // left alone for so long after failures
+	Quarantined float64 `json:"quarantined_seconds"` // asked last for so long after lies
+	LastError   string  `json:"last_error,omitempty"`
 }
 
 type cacheStatus struct {
@@ -116,8 +126,12 @@ func (st *served) status() mountStatus {
 	if k.ReadAheadErr != nil {
 		s.Kernel.ReadAheadErr = k.ReadAheadErr.Error()
 	}
-	for i, n := range st.reader.nodes {
-		ns := nodeStatus{URL: n.Name, Near: n.Near}
+	for i, n := range st.reader.blobs.Nodes() {
+		ns := nodeStatus{
+			URL: n.Name, Near: st.reader.nodes[i].Near, Requests: n.Requests, Errors: n.Errors, Absent: n.Absent,
+			Bytes: n.Bytes, Lies: n.Lies, P50: n.P50.Seconds(), P95: n.P95.Seconds(),
+			Resting: n.Resting.Seconds(), Quarantined: n.Quarantined.Seconds(), LastError: n.LastError,
+		}
 		if _, err := os.Stat(filepath.Join(st.reader.stores[i].Path(), "floe-store")); err != nil {
 			ns.Error = err.Error()
 		}

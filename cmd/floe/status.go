@@ -144,14 +144,7 @@ func (s mountStatus) write(p *printer) {
 		p.row("  false", "%s proved false and were read elsewhere; type: floe verify %s", count(r.FalseRuns, "run of bytes", "runs of bytes"), s.ref())
 	}
 	for _, n := range s.Nodes {
-		state := "answers"
-		if n.Near {
-			state = "read in place"
-		}
-		if n.Error != "" {
-			state = "broken: " + n.Error
-		}
-		p.row("  node", "%s: %s", printable(n.URL), printable(state))
+		p.row("  node", "%s: %s", printable(n.URL), printable(n.state()))
 	}
 	if c := s.Cache; c != nil {
 		p.row("  cache", "%s: %s of %s", p.name(c.Dir), humanBytes(c.Bytes), humanBytes(c.Limit))
@@ -170,6 +163,33 @@ func (s mountStatus) write(p *printer) {
 	if k.ReadAheadErr != "" {
 		p.row("  read-ahead", "%d KiB, as raising it takes root: echo 1024 > /sys/class/bdi/…/read_ahead_kb", k.ReadAheadKB)
 	}
+}
+
+// state says how a node is.
+func (n nodeStatus) state() string {
+	var state string
+	switch {
+	case n.Error != "":
+		return "broken: " + n.Error
+	case n.Quarantined > 0:
+		state = fmt.Sprintf("asked last, since it lied: %s proved false", count(n.Lies, "answer", "answers"))
+	case n.Resting > 0:
+		state = "resting, since it fails: " + n.LastError
+	case n.Near:
+		state = "read in place"
+	default:
+		state = "answers"
+	}
+	if n.Requests > 0 {
+		state += fmt.Sprintf(", %s, %s", count(n.Requests, "request", "requests"), humanBytes(n.Bytes))
+	}
+	if n.Lies > 0 && n.Quarantined == 0 {
+		state += fmt.Sprintf(", %s false", grouped(n.Lies))
+	}
+	if n.Errors+n.Absent > 0 {
+		state += fmt.Sprintf(", %s missing or failed", grouped(n.Errors+n.Absent))
+	}
+	return state
 }
 
 func (s mountStatus) ref() string {
