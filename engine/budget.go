@@ -21,7 +21,12 @@ func newBudget(limit int64) *budget { return &budget{limit, semaphore.NewWeighte
 // acquire waits until n bytes are free. A reader acquires all it needs at
 // once and holds nothing while it waits, so readers cannot block each other
 // for good.
-func (b *budget) acquire(ctx context.Context, n int64) error { return b.sem.Acquire(ctx, n) }
+func (b *budget) acquire(ctx context.Context, n int64) error {
+	if n == 0 {
+		return nil // the semaphore would queue it behind others
+	}
+	return b.sem.Acquire(ctx, n)
+}
 
 func (b *budget) release(n int64) {
 	if b.sem != nil {
@@ -32,27 +37,36 @@ func (b *budget) release(n int64) {
 // A buffer is pooled memory that several readers may hold; the last to let go
 // returns it and its share of the budget.
 type buffer struct {
-	b     []byte
-	class int
-	from  *budget
-	refs  atomic.Int32
+	b    []byte
+	from *budget
+	refs atomic.Int32
 }
 
-// pools hold buffers of 1<<class bytes.
-var pools [64]sync.Pool
+// pools hold buffers by their size in steps of an eighth of a power of two: a
+// read of 1 MiB that begins within a chunk is a little more than 1 MiB.
+var pools [64 * 8]sync.Pool
+
+// sized returns the size of the buffer that n bytes take, and its pool.
+func sized(n int) (size int, pool *sync.Pool) {
+	exp := max(14, bits.Len(uint(n-1))) // at most 1<<exp
+	step := max(1<<14, 1<<exp/16)
+	size = (n + step - 1) / step * step
+	return size, &pools[exp*8+(size*16>>exp-1)%8]
+}
 
 // bufferCost returns what a buffer of n bytes takes of the budget.
-func bufferCost(n int) int64 { return 1 << bufferClass(n) }
-
-func bufferClass(n int) int { return max(14, bits.Len(uint(n-1))) }
+func bufferCost(n int) int64 {
+	size, _ := sized(n)
+	return int64(size)
+}
 
 // newBuffer returns a buffer of n bytes that its caller holds, whose cost has
 // been acquired from b.
 func (b *budget) newBuffer(n int) *buffer {
-	class := bufferClass(n)
-	buf, _ := pools[class].Get().(*buffer)
+	size, pool := sized(n)
+	buf, _ := pool.Get().(*buffer)
 	if buf == nil {
-		buf = &buffer{b: make([]byte, 1<<class), class: class}
+		buf = &buffer{b: make([]byte, size)}
 	}
 	buf.b, buf.from = buf.b[:n], b
 	buf.refs.Store(1)
@@ -65,7 +79,8 @@ func (b *buffer) release() {
 	if b.refs.Add(-1) > 0 {
 		return
 	}
-	b.from.release(1 << b.class)
-	b.b = b.b[:cap(b.b)]
-	pools[b.class].Put(b)
+	size, pool := sized(len(b.b))
+	b.from.release(int64(size))
+	b.b = b.b[:size]
+	pool.Put(b)
 }

@@ -23,6 +23,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/floefs/floe/engine/walrus"
 	"github.com/floefs/floe/merkle"
@@ -73,8 +74,9 @@ type Cache interface {
 
 // Options are an Engine's settings; nil and zero mean the defaults.
 type Options struct {
-	Memory int64        // bytes for everything in flight and kept; default 256 MiB
-	Logger *slog.Logger // default: silent
+	Memory int64         // bytes for everything in flight and kept; default 256 MiB
+	Fetch  time.Duration // after which a fetch is given up, whoever may wait for it; default 60 s
+	Logger *slog.Logger  // default: silent
 }
 
 // Engine opens datasets. It is safe for concurrent use.
@@ -83,9 +85,12 @@ type Engine struct {
 	cache Cache // nil: none
 	log   *slog.Logger
 
+	patience time.Duration // with a fetch
+
 	kept   *recent // interior chunks and table pages
 	data   *recent // data chunks that were read one by one
-	budget *budget // buffers of reads in flight
+	ready  *budget // buffers of reads of what is there
+	budget *budget // buffers of reads that fetch
 	flight flight
 
 	life context.Context // of fetches, which outlive the reader that began them; ended by Close
@@ -106,12 +111,15 @@ func New(blobs Blobs, cache Cache, opts *Options) *Engine {
 		o.Memory = 256 << 20
 	}
 	o.Memory = max(o.Memory, 32<<20)
+	if o.Fetch <= 0 {
+		o.Fetch = time.Minute
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		blobs: blobs, cache: cache, log: o.Logger,
-		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), budget: newBudget(o.Memory / 2),
+		blobs: blobs, cache: cache, log: o.Logger, patience: o.Fetch,
+		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), ready: newBudget(o.Memory / 8), budget: newBudget(o.Memory / 8 * 3),
 	}
 	e.life, e.end = context.WithCancel(context.Background())
 	return e

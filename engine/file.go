@@ -67,8 +67,9 @@ func (s *Span) Release() {
 	s.bufs, s.parts = nil, nil
 }
 
-// add appends the bytes [from, to) of c, which lie in buf (nil: in memory of
-// their own).
+func (s *Span) reset() { s.parts, s.bufs, s.n = s.partRoom[:0], s.bufRoom[:0], 0 }
+
+// add appends c, which lies in buf (nil: in memory of its own).
 func (s *Span) add(c merkle.Chunk, buf *buffer) {
 	s.parts = append(s.parts, c)
 	if buf != nil {
@@ -83,7 +84,7 @@ func (s *Span) add(c merkle.Chunk, buf *buffer) {
 // context's.
 func (f *File) Read(ctx context.Context, off int64, n int) (*Span, error) {
 	s := &Span{}
-	s.parts, s.bufs = s.partRoom[:0], s.bufRoom[:0]
+	s.reset()
 	if off < 0 || n < 0 {
 		return nil, fmt.Errorf("reading %d bytes at %d: out of range", n, off)
 	}
@@ -96,29 +97,15 @@ func (f *File) Read(ctx context.Context, off int64, n int) (*Span, error) {
 	if err != nil {
 		return nil, err
 	}
-	var cost int64
-	for i := range pieces {
-		cost += pieces[i].cost()
+	window := func(p piece, c merkle.Chunk) merkle.Chunk {
+		return c.Slice(int(max(0, off-p.first*merkle.ChunkSize)), int(min(int64(p.bytes), off+int64(n)-p.first*merkle.ChunkSize)))
 	}
-	if err := f.tree.d.e.budget.acquire(ctx, cost); err != nil {
+	ok, err := f.tree.hits(ctx, pieces, s, window)
+	if err == nil && !ok {
+		err = f.tree.misses(ctx, pieces, s, window)
+	}
+	if err != nil {
 		return nil, err
-	}
-	for i, p := range pieces {
-		from := max(0, off-p.first*merkle.ChunkSize)
-		to := min(int64(p.bytes), off+int64(n)-p.first*merkle.ChunkSize)
-		if p.kept.Len() > 0 {
-			s.add(p.kept.Slice(int(from), int(to)), nil)
-			continue
-		}
-		c, held, err := f.tree.piece(ctx, p, f.tree.d.e.budget.newBuffer(p.bytes))
-		if err != nil {
-			for _, q := range pieces[i+1:] {
-				f.tree.d.e.budget.release(q.cost())
-			}
-			s.Release()
-			return nil, err
-		}
-		s.add(c.Slice(int(from), int(to)), held)
 	}
 	f.tree.d.e.stats.served.Add(int64(n))
 	return s, nil
@@ -134,12 +121,14 @@ type piece struct {
 	kept  merkle.Chunk // the bytes, if they are one chunk that is in memory
 }
 
-// cost returns what fetching p takes of the budget.
-func (p *piece) cost() int64 {
-	if p.kept.Len() > 0 {
-		return 0
+// costOf returns what the pieces that are not in memory take of a budget.
+func costOf(pieces []piece) (cost int64) {
+	for i := range pieces {
+		if pieces[i].kept.Len() == 0 {
+			cost += bufferCost(pieces[i].bytes)
+		}
 	}
-	return bufferCost(p.bytes)
+	return cost
 }
 
 // plan cuts chunks first to last into pieces.
@@ -177,19 +166,84 @@ func (t *tree) zeros(want []byte) bool {
 	return true
 }
 
-// piece returns p's bytes, proven, and the buffer they lie in. It takes over
-// buf.
-func (t *tree) piece(ctx context.Context, p piece, buf *buffer) (merkle.Chunk, *buffer, error) {
-	if p.hole {
-		run := merkle.NewRun(buf.b)
-		run.Zero(p.bytes)
-		return run.Chunk(0, p.bytes), buf, nil
+// hits adds the pieces to s if all are in memory or in the cache; else ok is
+// false and s as it was. It draws on a share of the budget of its own, so that
+// what is there never waits for what is not.
+func (t *tree) hits(ctx context.Context, pieces []piece, s *Span, window func(piece, merkle.Chunk) merkle.Chunk) (ok bool, err error) {
+	e := t.d.e
+	cost := costOf(pieces)
+	if cost > 0 && e.cache == nil {
+		return false, nil
 	}
-	c, held, err := t.fetch(ctx, 0, p.first, p.want, buf)
-	if err == nil && len(p.want) == merkle.HashSize {
+	if err := e.ready.acquire(ctx, cost); err != nil {
+		return false, err
+	}
+	for i, p := range pieces {
+		if p.kept.Len() > 0 {
+			s.add(window(p, p.kept), nil)
+			continue
+		}
+		buf := e.ready.newBuffer(p.bytes)
+		c, ok := p.zeros(buf)
+		if !ok {
+			c, ok = t.hit(0, p.first, p.want, buf)
+		}
+		if !ok {
+			buf.release()
+			e.ready.release(costOf(pieces[i+1:]))
+			s.Release()
+			s.reset()
+			return false, nil
+		}
+		t.remember(p, c)
+		s.add(window(p, c), buf)
+	}
+	return true, nil
+}
+
+// misses adds the pieces to s, fetching what is not there.
+func (t *tree) misses(ctx context.Context, pieces []piece, s *Span, window func(piece, merkle.Chunk) merkle.Chunk) error {
+	e := t.d.e
+	if err := e.budget.acquire(ctx, costOf(pieces)); err != nil {
+		return err
+	}
+	for i, p := range pieces {
+		if p.kept.Len() > 0 {
+			s.add(window(p, p.kept), nil)
+			continue
+		}
+		buf := e.budget.newBuffer(p.bytes)
+		c, ok := p.zeros(buf)
+		if !ok {
+			var err error
+			if c, buf, err = t.fetch(ctx, 0, p.first, p.want, buf); err != nil {
+				e.budget.release(costOf(pieces[i+1:]))
+				s.Release()
+				return err
+			}
+		}
+		t.remember(p, c)
+		s.add(window(p, c), buf)
+	}
+	return nil
+}
+
+// zeros fills buf if p lies in a hole.
+func (p *piece) zeros(buf *buffer) (merkle.Chunk, bool) {
+	if !p.hole {
+		return merkle.Chunk{}, false
+	}
+	run := merkle.NewRun(buf.b)
+	run.Zero(p.bytes)
+	return run.Chunk(0, p.bytes), true
+}
+
+// remember keeps a chunk that was read on its own: the next read is likely to
+// want the rest of it.
+func (t *tree) remember(p piece, c merkle.Chunk) {
+	if len(p.want) == merkle.HashSize && !p.hole {
 		t.d.e.data.put(merkle.Hash(p.want), c.Clone())
 	}
-	return c, held, err
 }
 
 // ReadAt reads len(p) bytes at off: io.ReaderAt with a context.

@@ -52,7 +52,9 @@ func (e *Engine) do(ctx context.Context, key fetchKey, buf *buffer, fn func(cont
 		e.wg.Add(1)
 		go func() {
 			defer e.wg.Done()
-			cl.chunk, cl.err = fn(e.life)
+			ctx, cancel := context.WithTimeout(e.life, e.patience)
+			defer cancel()
+			cl.chunk, cl.err = fn(ctx)
 			f.mu.Lock()
 			delete(f.calls, key)
 			for range cl.shared {

@@ -357,3 +357,38 @@ func (c *memoryCache) PutMeta(k [32]byte, name string, data []byte) {
 	defer c.mu.Unlock()
 	c.metas[string(k[:])+name] = bytes.Clone(data)
 }
+
+// However many reads hang on nodes that do not answer, what is in the cache
+// is read without waiting for them.
+func TestHitsNeverWaitForMisses(t *testing.T) {
+	const mib = 1 << 20
+	w := newWorld(t, 100, 64<<20, func(tree string) {
+		write(tree, "cached", random(8, mib))
+		write(tree, "far", random(9, 60*mib))
+	})
+	ds := w.open(newMemoryCache())
+	near := must(ds.File(t.Context(), must(ds.Resolve(t.Context(), "cached"))(t)))(t)
+	far := must(ds.File(t.Context(), must(ds.Resolve(t.Context(), "far"))(t)))(t)
+	warm := make([]byte, mib)
+	must(near.ReadAt(t.Context(), warm, 0))(t)
+	for off := int64(0); off < 60*mib; off += 8 * mib { // the interior chunks
+		must(far.ReadAt(t.Context(), warm[:1], off))(t)
+	}
+	w.slow.Store(int64(time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	var hung sync.WaitGroup
+	for i := range int64(200) { // twice what the budget has room for
+		hung.Go(func() { far.ReadAt(ctx, make([]byte, mib), (i*mib/4+mib/8)%(59*mib)) })
+	}
+	for before := int64(-1); before != w.reads.Load(); { // until no more fit into the budget
+		before = w.reads.Load()
+		time.Sleep(200 * time.Millisecond)
+	}
+	for _, n := range []int{1, 100, mib} {
+		if _, err := near.ReadAt(t.Context(), make([]byte, n), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	hung.Wait()
+}

@@ -98,14 +98,10 @@ func (t *tree) fetch(ctx context.Context, level int, i int64, want []byte, buf *
 	off, _ := t.layout.At(level, i)
 	at := t.at + off
 	n := len(buf.b)
-	run := merkle.NewRun(buf.b)
-	done := t.fromCache(at, want, &run)
-	if run.Len() == n {
-		return run.Chunk(0, n), buf, nil
-	}
 	key := fetchKey{t.d, t.root, t.at, level, i, n}
 	c, buf, err := t.d.e.do(ctx, key, buf, func(ctx context.Context) (merkle.Chunk, error) {
-		if err := t.fill(ctx, at, want, &run, done); err != nil {
+		run := merkle.NewRun(buf.b)
+		if err := t.fill(ctx, at, want, &run); err != nil {
 			return merkle.Chunk{}, err
 		}
 		return run.Chunk(0, n), nil
@@ -116,13 +112,26 @@ func (t *tree) fetch(ctx context.Context, level int, i int64, want []byte, buf *
 	return c, buf, nil
 }
 
-// fill completes run, of which done chunks are proven, from the cache and the
-// blobs in turn: each time from the blobs what the cache has not, then from
-// the cache what it has.
-func (t *tree) fill(ctx context.Context, at int64, want []byte, run *merkle.Run, done int) error {
-	total := len(want) / merkle.HashSize
-	for done < total {
-		n := total - done
+// hit returns the same chunks if the cache has them all. It uses buf, and
+// keeps it if ok.
+func (t *tree) hit(level int, i int64, want []byte, buf *buffer) (c merkle.Chunk, ok bool) {
+	off, _ := t.layout.At(level, i)
+	run := merkle.NewRun(buf.b)
+	if t.fromCache(t.at+off, want, &run); run.Len() < len(buf.b) {
+		return merkle.Chunk{}, false
+	}
+	return run.Chunk(0, run.Len()), true
+}
+
+// fill proves all of run, from the cache and the blobs in turn: from the cache
+// what it has, then from the blobs what it has not.
+func (t *tree) fill(ctx context.Context, at int64, want []byte, run *merkle.Run) error {
+	for {
+		done := t.fromCache(at, want, run)
+		if want = want[done*merkle.HashSize:]; len(want) == 0 {
+			return nil
+		}
+		n := len(want) / merkle.HashSize
 		if t.d.e.cache != nil {
 			ref, off, err := t.d.blobAt(ctx, at+int64(run.Len()))
 			if err != nil {
@@ -130,13 +139,13 @@ func (t *tree) fill(ctx context.Context, at int64, want []byte, run *merkle.Run,
 			}
 			n = max(1, t.d.e.cache.Absent(ref.id, off, min(n, t.d.chunksInBlob(off))))
 		}
-		if err := t.fromBlobs(ctx, at, want[done*merkle.HashSize:][:n*merkle.HashSize], run); err != nil {
+		if err := t.fromBlobs(ctx, at, want[:n*merkle.HashSize], run); err != nil {
 			return err
 		}
-		done += n
-		done += t.fromCache(at, want[done*merkle.HashSize:], run)
+		if want = want[n*merkle.HashSize:]; len(want) == 0 {
+			return nil
+		}
 	}
-	return nil
 }
 
 // fromCache proves what the cache has of the rest of run, whose hashes are
@@ -164,37 +173,39 @@ func (t *tree) fromCache(at int64, want []byte, run *merkle.Run) (chunks int) {
 }
 
 // fromBlobs fetches and proves the chunks whose hashes are want at the front
-// of the rest of run. Chunks that prove false are fetched once more, after
-// the blobs have been told to find who lies.
+// of the rest of run. When one proves false, the blobs are told to find who
+// lies about it, and it and the rest are fetched again.
 func (t *tree) fromBlobs(ctx context.Context, at int64, want []byte, run *merkle.Run) error {
 	e := t.d.e
-	start, pos := run.Len(), at+int64(run.Len())
-	bytes := min(len(want)/merkle.HashSize*merkle.ChunkSize, len(run.Rest()))
-	keep, err := t.d.readAt(ctx, run.Rest()[:bytes], pos)
-	if err != nil {
-		return err
-	}
-	e.stats.fetched.Add(int64(bytes))
-	bad := prove(run, want, bytes)
-	if bad != nil {
+	start := run.Len()
+	size := min(len(want)/merkle.HashSize*merkle.ChunkSize, len(run.Rest()))
+	var keep bool
+	for accused := -1; ; {
+		proven := run.Len() - start
+		pos, left := at+int64(run.Len()), size-proven
+		k, err := t.d.readAt(ctx, run.Rest()[:left], pos)
+		if err != nil {
+			return err
+		}
+		keep = keep || k
+		e.stats.fetched.Add(int64(left))
+		bad := prove(run, want[proven/merkle.ChunkSize*merkle.HashSize:], left)
+		if bad == nil {
+			break
+		}
+		if proven = run.Len() - start; proven == accused {
+			return fmt.Errorf("%w; every source was checked: what was published does not hold together", bad)
+		}
+		accused, keep = proven, true
 		e.stats.lies.Add(1)
+		pos = at + int64(run.Len())
 		e.log.Warn("bytes proved false, looking for who is to blame", "dataset", t.d.id.String(), "position", pos, "error", bad)
-		keep = true
-		left := bytes - (run.Len() - start)
-		again := at + int64(run.Len())
-		if err := t.d.recheck(ctx, again, int64(left)); err != nil {
+		if err := t.d.recheck(ctx, pos, int64(min(merkle.ChunkSize, size-proven))); err != nil {
 			return err
-		}
-		if _, err := t.d.readAt(ctx, run.Rest()[:left], again); err != nil {
-			return err
-		}
-		proven := (run.Len() - start) / merkle.ChunkSize
-		if err := prove(run, want[proven*merkle.HashSize:], left); err != nil {
-			return fmt.Errorf("%w; every source was checked: what was published does not hold together", err)
 		}
 	}
 	if keep && e.cache != nil {
-		t.d.keep(ctx, pos, run.Chunk(start, start+bytes))
+		t.d.keep(ctx, at+int64(start), run.Chunk(start, start+size))
 	}
 	return nil
 }

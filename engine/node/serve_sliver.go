@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,21 +41,11 @@ func (h *Handler) getSliver(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(total, 10))
 		return &apiError{status: statusRange, reason: reasonRange, message: fmt.Sprintf("the body has %d bytes", total)}
 	}
-	body := sliverBody{h.store, id, params, at}
-	buf := pieces.Get().(*[]byte)
-	defer pieces.Put(buf)
-
-	// Once the answer has begun, all that can be done is to break off. So the
-	// first piece is read before, or the last byte if nothing is to be sent.
-	first := (*buf)[:min(int64(len(*buf)), to-from)]
-	if r.Method == http.MethodHead {
-		err = h.hasSliver(ctx, id, params, at)
-	} else {
-		err = body.read(ctx, first, from)
-	}
+	body, err := h.openSliver(ctx, id, params, at)
 	if err != nil {
 		return shortOtherwise(err, errNoSliver)
 	}
+	defer body.close()
 	header := w.Header()
 	header.Set("Content-Type", octets)
 	header.Set("Accept-Ranges", "bytes")
@@ -68,22 +59,12 @@ func (h *Handler) getSliver(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	rc := http.NewResponseController(w)
-	piece := first
-	for {
-		rc.SetWriteDeadline(time.Now().Add(pieceTime))
-		if _, err := w.Write(piece); err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		if from += int64(len(piece)); from == to {
-			return nil
-		}
-		piece = (*buf)[:min(int64(len(*buf)), to-from)]
-		if err := body.read(ctx, piece, from); err != nil {
-			h.log.Error("answer broken off", "blob", id.String(), "sliver", at.String(), "error", err)
-			panic(http.ErrAbortHandler)
-		}
+	if err := body.send(ctx, w, from, to); err != nil {
+		// The answer has begun: all that can be done is to break off.
+		h.log.Debug("answer broken off", "blob", id.String(), "sliver", at.String(), "error", err)
+		panic(http.ErrAbortHandler)
 	}
+	return nil
 }
 
 const (
@@ -120,32 +101,91 @@ func parseRange(header string, total int64) (from, to int64, partial, ok bool) {
 // A sliverBody is a sliver in a store, seen as the body in which it travels.
 type sliverBody struct {
 	store  Store
+	file   *os.File // that holds the sliver; nil if the store is not in files
 	id     walrus.BlobID
 	params walrus.Params
 	at     walrus.SliverID
 }
 
-// read fills p, which is not empty, with the body's bytes from off on.
-func (b sliverBody) read(ctx context.Context, p []byte, off int64) error {
-	header, footer := b.params.Frame(b.at)
-	size := int64(b.params.SliverLen(b.at.Axis))
-	n := 0
-	if off < int64(len(header)) {
-		n = copy(p, header[off:])
+// inFiles is a Store that has a file for each sliver.
+type inFiles interface {
+	SliverFile(id walrus.BlobID, at walrus.SliverID) (*os.File, error)
+}
+
+// openSliver returns a sliver that is there to its last byte.
+func (h *Handler) openSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID) (*sliverBody, error) {
+	b := &sliverBody{store: h.store, id: id, params: params, at: at}
+	s, ok := h.store.(inFiles)
+	if !ok {
+		return b, h.hasSliver(ctx, id, params, at)
 	}
-	off += int64(n) - int64(len(header)) // from here on in the sliver
-	if len(p) > n && off < size {
-		part := p[n:min(int64(len(p)), int64(n)+size-off)]
-		if err := b.store.ReadSliver(ctx, b.id, b.params, b.at, part, off); err != nil {
+	f, err := s.SliverFile(id, at)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && fi.Size() < int64(params.SliverLen(at.Axis)) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	b.file = f
+	return b, nil
+}
+
+func (b *sliverBody) close() {
+	if b.file != nil {
+		b.file.Close()
+	}
+}
+
+// send writes bytes [from, to) of the body.
+func (b *sliverBody) send(ctx context.Context, w http.ResponseWriter, from, to int64) error {
+	header, footer := b.params.Frame(b.at)
+	start := int64(len(header)) // of the sliver
+	end := start + int64(b.params.SliverLen(b.at.Axis))
+	rc := http.NewResponseController(w)
+	if from < start {
+		if _, err := w.Write(header[from:min(to, start)]); err != nil {
 			return err
 		}
-		n += len(part)
-		off += int64(len(part))
+		from = start
 	}
-	if len(p) > n {
-		copy(p[n:], footer[off-size:])
+	for from < min(to, end) {
+		n := min(to, end, from+pieceSize) - from
+		rc.SetWriteDeadline(time.Now().Add(pieceTime))
+		if err := b.sendPiece(ctx, w, from-start, n); err != nil {
+			return err
+		}
+		from += n
+	}
+	if from < to {
+		if _, err := w.Write(footer[from-end : to-end]); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// sendPiece writes n bytes of the sliver.
+func (b *sliverBody) sendPiece(ctx context.Context, w http.ResponseWriter, off, n int64) error {
+	if b.file != nil {
+		if _, err := b.file.Seek(off, io.SeekStart); err != nil {
+			return err
+		}
+		_, err := io.CopyN(w, b.file, n) // which is sendfile
+		return err
+	}
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+	p := (*buf)[:n]
+	if err := b.store.ReadSliver(ctx, b.id, b.params, b.at, p, off); err != nil {
+		return err
+	}
+	_, err := w.Write(p)
+	return err
 }
 
 // hasSliver returns nil if a sliver is there to its last byte.

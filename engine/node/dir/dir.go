@@ -177,6 +177,12 @@ func (s *Store) ReadSliver(ctx context.Context, id walrus.BlobID, _ walrus.Param
 	return nil
 }
 
+// SliverFile returns a sliver as a file that holds nothing else, for servers:
+// the kernel sends files without copying them.
+func (s *Store) SliverFile(id walrus.BlobID, at walrus.SliverID) (*os.File, error) {
+	return openFile(filepath.Join(s.BlobDir(id), sliverName(at)))
+}
+
 // openFile opens a regular file; anything else in its place, which could
 // block or lead out of the store, is refused.
 func openFile(path string) (*os.File, error) {
