@@ -28,7 +28,8 @@
 // Any number of processes may use one directory. The first locks it and owns
 // the index; it alone gives space back. The others have no index: they find
 // chunks by looking, write the chunks they have proven into the same files,
-// and tell the owner by a datagram that may be lost. When the owner ends,
+// and tell the owner by a datagram that may be lost. All claim the bytes they
+// are about to write in one ledger, so that together they keep to the budget. When the owner ends,
 // another has the lock within a second. Nobody waits for anybody.
 //
 // # FORMAT: cache directory, version 1
@@ -37,8 +38,9 @@
 //
 //	floe-cache         says that the directory is a cache; text
 //	v1/                what this version keeps; other versions lie beside it
-//	v1/lock            locked (flock) by the owner, who writes: bytes used u64,
-//	                   bytes allowed u64, a count that moves with notices u64
+//	v1/lock            locked (flock) by the owner; holds the ledger: bytes used
+//	                   u64, bytes allowed u64, bytes claimed u64; whoever is at it
+//	                   has a lock (fcntl, of the open file) on its 24 bytes
 //	v1/index.db        bbolt, pages of 4096 bytes
 //	v1/index.bad       the last index that was put aside
 //	v1/socket          Unix datagram socket of the owner
@@ -59,6 +61,6 @@
 //	                   bit b: the chunk at byte 512*(c + 32*b) is present
 //	       checksum    first 8 bytes of BLAKE3(secret + key + value so far)
 //
-// A notice is 49 bytes: "FCN1", kind u8 (1: put, 2: used, 3: no room), blob 32 bytes,
+// A datagram holds 1 to 64 notices. A notice is 49 bytes: "FCN1", kind u8 (1: put, 2: used, 3: no room), blob 32 bytes,
 // offset u64, chunks u32.
 package cachestore

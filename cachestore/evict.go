@@ -53,14 +53,16 @@ func (s *Store) total() (int64, bool) {
 	return used + free, true
 }
 
-// room makes room for n bytes, if it can. Only the writer calls it.
+// room claims n bytes, and makes room for them if need be and it can. Only the
+// writer calls it, and unclaim later.
 func (s *Store) room(n int64) bool {
-	// A file's blocks are larger than its bytes.
-	n += 8 << 10
+	if s.spend(n) {
+		return true
+	}
 	if !s.owner.Load() {
 		return s.roomShared(n)
 	}
-	if s.used.Load()+n <= s.limit() {
+	if s.claimMore(n) {
 		return true
 	}
 	if now := time.Now(); now.Before(s.fullUntil) {
@@ -68,9 +70,9 @@ func (s *Store) room(n int64) bool {
 	}
 	s.ask(context.Background(), func() {
 		limit := s.limit()
-		s.shrink(limit - n - slack(limit)/4)
+		s.shrink(limit - n - slack(limit)/2)
 	})
-	if s.used.Load()+n <= s.limit() {
+	if s.claim(n) {
 		return true
 	}
 	s.fullUntil = time.Now().Add(time.Second) // all that is left is pinned

@@ -13,18 +13,17 @@ import (
 
 // keep is the keeper's own.
 type keep struct {
-	idx      *index // nil if not owner, or if it could not be made
-	listen   *receiver
-	victims  []victim  // segments to give back next, the last first
-	retry    time.Time // when to try again to make an index
-	stamped  time.Time // when stamps were last stored
-	said     published // last
-	heard    uint64    // published.seq
-	hears    int       // how often heard is still to change
-	toSweep  []string  // files sweep has not been through
-	swept    time.Time // when it last had been through all; zero: never
-	indexUse int64     // bytes of disk the index takes
-	pins     map[Key]int
+	idx       *index // nil if not owner, or if it could not be made
+	listen    *receiver
+	victims   []victim  // segments to give back next, the last first
+	retry     time.Time // when to try again to make an index
+	stamped   time.Time // when stamps were last stored
+	claimed   int64     // in the ledger, when it last changed
+	claimedAt time.Time // when that was
+	toSweep   []string  // files sweep has not been through
+	swept     time.Time // when it last had been through all; zero: never
+	indexUse  int64     // bytes of disk the index takes
+	pins      map[Key]int
 }
 
 // An ask is something the keeper is to do; it closes done after it.
@@ -62,12 +61,23 @@ func (s *Store) keeper() {
 	timer := time.NewTimer(ownDelay)
 	defer timer.Stop()
 	pending, written := false, int64(0)
+	var again <-chan time.Time // to tell what is left to tell
 	for {
+		if again == nil && s.untoldLeft() {
+			again = time.After(tellDelay)
+		}
 		select {
+		case <-again:
+			again = nil
+			s.tellRest()
 		case <-s.written:
 			s.answerAll()
+			s.unspend()
 			s.commit(true)
 			s.disown()
+			for try := 0; !s.tellRest() && try < tellLast; try++ {
+				time.Sleep(tellDelay)
+			}
 			return
 		case a := <-s.asks:
 			a.do()
@@ -95,8 +105,10 @@ func (s *Store) keeper() {
 			if !s.owner.Load() {
 				s.notifyUse()
 			}
+			s.unspend()
 			s.commit(false)
 			s.balance()
+			s.endClaims()
 			s.sweep()
 			timer.Reset(ownDelay)
 		}

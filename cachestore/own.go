@@ -60,7 +60,7 @@ func (s *Store) tryOwn() {
 	}
 	s.surveyMeta()
 	s.keep.listen = s.receive()
-	s.publish()
+	s.takeOver()
 }
 
 // loadOld reads the index of the owner before. With an error it returns what

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,10 +58,56 @@ func (d *dir) socketPath() string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", d.top.Fd(), socketName)
 }
 
-// notify tells the owner, if it listens.
+// notify tells the owner, if it listens. The system queues few datagrams; what
+// finds no room there is told a little later.
 func (s *Store) notify(n notice) {
-	var buf [noticeLen]byte
-	unix.Sendto(s.tell, n.append(buf[:0]), 0, &unix.SockaddrUnix{Name: s.dir().socketPath()})
+	s.tellMu.Lock()
+	if len(s.untold) < untoldMax {
+		s.untold = append(s.untold, n)
+	}
+	s.tellMu.Unlock()
+	if !s.tellRest() {
+		s.wake() // the keeper tries again
+	}
+}
+
+const (
+	untoldMax  = 4096                  // notices that wait
+	perMessage = 64                    // notices in one datagram
+	tellDelay  = 10 * time.Millisecond // after which what waits is tried again
+	tellLast   = 20                    // tries before the end
+)
+
+func (s *Store) untoldLeft() bool {
+	s.tellMu.Lock()
+	defer s.tellMu.Unlock()
+	return len(s.untold) > 0
+}
+
+// tellRest sends the notices that wait. It returns false if some are left.
+func (s *Store) tellRest() bool {
+	s.tellMu.Lock()
+	defer s.tellMu.Unlock()
+	for len(s.untold) > 0 {
+		n := min(len(s.untold), perMessage)
+		buf := make([]byte, 0, perMessage*noticeLen)
+		for _, x := range s.untold[:n] {
+			buf = x.append(buf)
+		}
+		err := unix.Sendto(s.tell, buf, 0, &unix.SockaddrUnix{Name: s.dir().socketPath()})
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN, unix.ENOBUFS:
+			return false
+		case nil:
+			s.untold = s.untold[n:]
+		default:
+			s.untold = nil // nobody listens
+		}
+	}
+	s.untold = nil
+	return true
 }
 
 // notifyUse tells the owner which segments have been used, some at a time.
@@ -86,6 +133,7 @@ func (s *Store) notifyUse() {
 // A receiver hands the notices of others to the keeper.
 type receiver struct {
 	conn *net.UnixConn
+	quit chan struct{} // closed by close
 	done sync.WaitGroup
 }
 
@@ -98,18 +146,22 @@ func (s *Store) receive() *receiver {
 		return nil
 	}
 	conn.SetReadBuffer(1 << 20)
-	r := &receiver{conn: conn}
+	r := &receiver{conn: conn, quit: make(chan struct{})}
 	r.done.Go(func() {
-		buf := make([]byte, 2*noticeLen)
+		buf := make([]byte, (perMessage+1)*noticeLen)
 		for {
 			size, _, err := conn.ReadFromUnix(buf)
 			if err != nil {
 				return // closed
 			}
-			if n, ok := parseNotice(buf[:size]); ok {
-				select {
-				case s.notices <- n:
-				default:
+			// While the keeper is busy others keep what they have to tell.
+			for rest := buf[:size]; len(rest) >= noticeLen; rest = rest[noticeLen:] {
+				if n, ok := parseNotice(rest[:noticeLen]); ok {
+					select {
+					case s.notices <- n:
+					case <-r.quit:
+						return
+					}
 				}
 			}
 		}
@@ -118,6 +170,7 @@ func (s *Store) receive() *receiver {
 }
 
 func (r *receiver) close() {
+	close(r.quit)
 	r.conn.Close()
 	r.done.Wait()
 }
@@ -131,7 +184,6 @@ func (s *Store) noticed(n notice) {
 	case noticeRoom:
 		limit := s.limit()
 		s.shrink(limit - slack(limit))
-		s.keep.hears = 2
 		s.publish()
 		return
 	case noticeUse:
@@ -143,6 +195,7 @@ func (s *Store) noticed(n notice) {
 		return
 	}
 	size, alloc, regular, err := allocatedAt(s.dir().blobs, blobName(n.k))
+	defer s.settled.Add(claimOf(n.n)) // after its bytes are part of used
 	if err != nil || !regular || n.off >= size {
 		return
 	}
@@ -152,7 +205,6 @@ func (s *Store) noticed(n notice) {
 	s.setAlloc(b, alloc)
 	s.markPresent(b, n.off, n.n)
 	s.touch(b, n.off, n.n)
-	s.keep.hears = 2 // see roomShared
 }
 
 // listBlobs returns the blobs that lie in d, with as many chunks as the index
@@ -177,70 +229,17 @@ func (d *dir) listBlobs(pins map[Key]int) (list []Blob) {
 	return list
 }
 
-// The owner publishes in the lock file what the cache takes and may take, for
-// the writers of other processes. FORMAT: three u64, little-endian.
-type published struct {
-	used, limit int64
-	seq         uint64 // changes twice when the owner has heard of new puts
-}
-
-const publishedLen = 24
-
-// publish writes the lock file. Only the keeper of the owner calls it.
-func (s *Store) publish() {
-	k := &s.keep
-	if !s.owner.Load() {
-		return
-	}
-	s.weighIndex()
-	if k.hears > 0 {
-		k.hears--
-		k.heard++
-	}
-	p := published{s.used.Load(), s.limit(), k.heard}
-	if p.used == k.said.used && p.seq == k.said.seq && max(p.limit, k.said.limit)-min(p.limit, k.said.limit) < segSize {
-		return
-	}
-	k.said = p
-	var b [publishedLen]byte
-	binary.LittleEndian.PutUint64(b[0:], uint64(p.used))
-	binary.LittleEndian.PutUint64(b[8:], uint64(p.limit))
-	binary.LittleEndian.PutUint64(b[16:], p.seq)
-	s.dir().lock.WriteAt(b[:], 0)
-}
-
-// readPublished reads the lock file.
-func (s *Store) readPublished() (p published, ok bool) {
-	var b [publishedLen]byte
-	if _, err := s.dir().lock.ReadAt(b[:], 0); err != nil {
-		return p, false // of an owner that has not got that far
-	}
-	p.used, p.limit = int64(binary.LittleEndian.Uint64(b[0:])), int64(binary.LittleEndian.Uint64(b[8:]))
-	p.seq = binary.LittleEndian.Uint64(b[16:])
-	return p, p.used >= 0 && p.limit >= 0
-}
-
-// roomShared is room for a process that does not own the index: it goes by
-// what the owner has published, and what itself has written since.
+// roomShared is room for a process that does not own the index: only the owner
+// can make any.
 func (s *Store) roomShared(n int64) bool {
 	if _, free, err := s.dir().space(); err == nil && free-n < s.minFree {
 		return false
 	}
-	p, ok := s.readPublished()
-	if !ok {
+	if s.claimMore(n) {
 		return true
 	}
-	if p.seq != s.heard.seq {
-		// What was written shortly before may not be in it.
-		s.heard, s.unheardOld, s.unheard = p, s.unheard, 0
-	}
-	// What others than the two write at the same time must fit too.
-	if limit := p.limit - slack(p.limit)/2; p.used > limit || limit-p.used < s.unheardOld+s.unheard+n {
-		s.notify(notice{kind: noticeRoom, n: count(int(n))})
-		return false
-	}
-	s.unheard += n
-	return true
+	s.notify(notice{kind: noticeRoom, n: count(int(n))})
+	return false
 }
 
 // weighIndex counts the index as part of what the cache takes.

@@ -67,10 +67,15 @@ type Store struct {
 
 	totalAt, totalBytes atomic.Int64 // what total last found, and when
 
+	ledgerMu sync.Mutex   // held while this process has the ledger
+	settled  atomic.Int64 // bytes of claims that the owner is to end
+	credit   atomic.Int64 // bytes claimed ahead; only the writer adds and spends
+
+	tellMu sync.Mutex // guards untold
+	untold []notice   // that the owner has not been told yet
+
 	// Only the writer touches these.
-	fullUntil           time.Time // room is not asked for before
-	heard               published // what the owner last published
-	unheard, unheardOld int64     // bytes written since, and between that and the one before
+	fullUntil time.Time // room is not asked for before
 
 	keep keep // only the keeper touches it
 
@@ -226,8 +231,8 @@ func (s *Store) Stats() Stats {
 		Commits: c.commits.Load(), Rebuilt: c.rebuilt.Load(), ReadErrors: c.readErrors.Load(), DiskErrors: c.diskErrs.Load(),
 	}
 	if !st.Owner {
-		if p, ok := s.readPublished(); ok {
-			st.Bytes, st.Limit = p.used, p.limit
+		if l, ok := s.shares(); ok {
+			st.Bytes, st.Limit = l.used, l.limit
 		}
 	}
 	s.mu.Lock()

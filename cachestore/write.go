@@ -125,30 +125,41 @@ func (s *Store) writer() {
 }
 
 func (s *Store) handle(p put) {
-	switch {
-	case p.flushed != nil:
+	if p.flushed != nil {
 		s.ask(context.Background(), func() { s.commit(true) })
 		close(p.flushed)
 		return
-	case s.stall.active() || !s.room(int64(len(p.data))):
+	}
+	claim := claimOf(count(len(p.data)))
+	if s.stall.active() || !s.room(claim) {
 		s.stats.dropped.Add(1)
-	case p.name != "":
-		s.failed(s.writeMeta(p))
-	default:
-		s.failed(s.write(p))
+		s.release(p)
+		return
+	}
+	var told bool // the owner is another process, and will end the claim
+	var err error
+	if p.name != "" {
+		told, err = !s.owner.Load(), s.writeMeta(p)
+	} else {
+		told, err = s.write(p)
+	}
+	s.failed(err)
+	if !told {
+		s.unclaim(claim)
 	}
 	s.release(p)
 }
 
-// write writes chunks and marks them present.
-func (s *Store) write(p put) error {
+// write writes chunks and marks them present. told says that the owner, if that
+// is another process, is told.
+func (s *Store) write(p put) (told bool, err error) {
 	n := count(len(p.data))
 	// The segments first: what a failing write leaves must be found again.
 	s.mu.Lock()
 	b := s.blobOf(p.k)
 	if b.span(p.off, n, true) == n {
 		s.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	last := (p.off + int64(n-1)*merkle.ChunkSize) / segSize
 	for no := p.off / segSize; no <= last; no++ {
@@ -171,7 +182,7 @@ func (s *Store) write(p put) error {
 			break
 		}
 		if err != nil && !errors.Is(err, os.ErrClosed) || try > 2 {
-			return err
+			return false, err
 		}
 		// It was closed to open another, or another process has removed it.
 		s.mu.Lock()
@@ -193,10 +204,11 @@ func (s *Store) write(p put) error {
 		}
 	}
 	s.mu.Unlock()
-	if !s.owner.Load() {
-		s.notify(notice{kind: noticePut, k: p.k, off: p.off, n: n})
+	if s.owner.Load() {
+		return false, nil
 	}
-	return nil
+	s.notify(notice{kind: noticePut, k: p.k, off: p.off, n: n})
+	return true, nil
 }
 
 // failed notes whether the disk takes what is written. While it does not,
