@@ -40,7 +40,7 @@ demo: build ## put, mount, compare, damage, compare again; DIR= chooses the tree
 	$(GO) run ./tests/demo $(BIN) "$(or $(DIR),$(shell $(GO) env GOROOT)/src)"
 
 demo-train: build ## train on the mount and on local files; installs torch and a dataset
-	@tests/demo-train.sh
+	@$(GO) run ./tests/train $(BIN)
 
 clean:
 	rm -rf bin
