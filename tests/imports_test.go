@@ -18,13 +18,14 @@ var allowed = map[string]string{
 	"engine/walrus":        "engine/erasure merkle",
 	"engine/catalog":       "merkle",
 	"engine/node":          "engine/walrus",
+	"engine/committee":     "engine/walrus",
 	"engine/node/dir":      "engine/node engine/walrus",
 	"engine/node/nodetest": "engine/node engine/walrus",
 	"engine/blob":          "engine/erasure engine/node engine/walrus merkle",
 	"engine/publish":       "engine/catalog engine/walrus merkle",
 	"engine":               "engine/catalog engine/walrus merkle",
 	"fs":                   "engine engine/catalog merkle",
-	"cmd/floe":             "cachestore engine engine/blob engine/catalog engine/node engine/node/dir engine/publish engine/walrus fs merkle",
+	"cmd/floe":             "cachestore engine engine/blob engine/catalog engine/committee engine/node engine/node/dir engine/publish engine/walrus fs merkle",
 }
 
 // only lists the packages outside the standard library that just one of ours

@@ -260,6 +260,15 @@ func NewNetworkPublicKey(k *ecdsa.PublicKey) (NetworkPublicKey, error) {
 	return n, nil
 }
 
+// ParseNetworkPublicKey returns the key with these compressed bytes, which must
+// be a point of the curve.
+func ParseNetworkPublicKey(b []byte) (NetworkPublicKey, error) {
+	if x, _ := elliptic.UnmarshalCompressed(elliptic.P256(), b); x == nil {
+		return NetworkPublicKey{}, errors.New("network key: not a compressed point on P-256")
+	}
+	return NetworkPublicKey(b), nil
+}
+
 // ServerName returns the name that self-made certificates with this key bear:
 // the first 4 bytes in hexadecimal, each as short as it can be written.
 func (n NetworkPublicKey) ServerName() string {
