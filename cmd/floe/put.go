@@ -208,8 +208,11 @@ func journalName(store string) string {
 
 // explain adds to an error what to do about it.
 func (p *putter) explain(err error) error {
-	if errors.Is(err, publish.ErrChanged) {
+	switch {
+	case errors.Is(err, publish.ErrChanged):
 		return fmt.Errorf("%w: put it again when nobody writes to it", err)
+	case errors.Is(err, publish.ErrUnreadable):
+		return fmt.Errorf("%w: --exclude leaves it out", err)
 	}
 	return err
 }
