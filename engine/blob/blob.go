@@ -149,6 +149,9 @@ func New(members []Member, opts *Options) *Client {
 // Metadata returns a blob's metadata, proven against its id, from the first
 // member that has it. An error wraps fs.ErrNotExist if all say they have none.
 func (c *Client) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error) {
+	if len(c.peers) == 0 {
+		return nil, fmt.Errorf("%w: there is no node to ask for the metadata of blob %s", ErrUnavailable, id)
+	}
 	var errs []error
 	for _, p := range c.inOrder() {
 		meta, err := p.metadata(ctx, id)
@@ -173,9 +176,6 @@ func unavailable(errs []error) error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return ErrUnavailable
 		}
-	}
-	if len(errs) == 0 {
-		return ErrUnavailable
 	}
 	return fs.ErrNotExist
 }
