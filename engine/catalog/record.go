@@ -160,7 +160,7 @@ func checkName(name []byte) error {
 	case len(name) > MaxName:
 		return fmt.Errorf("name of %d bytes is over %d", len(name), MaxName)
 	case string(name) == "." || string(name) == "..":
-		return errors.New("name is \".\" or \"..\", which is no name")
+		return errors.New("name is . or .., which name directories")
 	case bytes.IndexByte(name, '/') >= 0 || bytes.IndexByte(name, 0) >= 0:
 		return errors.New("name contains '/' or NUL")
 	}
