@@ -52,7 +52,8 @@ func Test20GiBWith1MiBOfDataAreStoredAndFetchedAs1MiB(t *testing.T) {
 	for _, path := range []string{filepath.Join(mnt, "sparse"), copied} {
 		var st unix.Stat_t
 		must(t, unix.Stat(path, &st))
-		if st.Size != size || st.Blocks != mib/512 {
+		// Another file system may give the copy more blocks than it fills.
+		if st.Size != size || st.Blocks < mib/512 || st.Blocks > 2*mib/512 || path != copied && st.Blocks != mib/512 {
 			t.Errorf("%s: %d bytes in %d blocks", path, st.Size, st.Blocks)
 		}
 		f, err := os.Open(path)
