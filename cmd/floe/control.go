@@ -54,9 +54,11 @@ type readStatus struct {
 }
 
 type nodeStatus struct {
+	Name        string  `json:"name"`
 	URL         string  `json:"url"`
-	Near        bool    `json:"near"`            // read in place
-	Error       string  `json:"error,omitempty"` // why it cannot be reached now
+	Shards      int     `json:"shards,omitempty"` // that it holds of its committee
+	Near        bool    `json:"near"`             // read in place
+	Error       string  `json:"error,omitempty"`  // why it cannot be reached now
 	Requests    int64   `json:"requests"`
 	Errors      int64   `json:"errors"`
 	Absent      int64   `json:"absent"` // requests for what it does not have
@@ -126,22 +128,43 @@ func (st *served) status() mountStatus {
 	if k.ReadAheadErr != nil {
 		s.Kernel.ReadAheadErr = k.ReadAheadErr.Error()
 	}
-	for i, n := range st.reader.blobs.Nodes() {
-		ns := nodeStatus{
-			URL: n.Name, Near: st.reader.nodes[i].Near, Requests: n.Requests, Errors: n.Errors, Absent: n.Absent,
-			Bytes: n.Bytes, Lies: n.Lies, P50: n.P50.Seconds(), P95: n.P95.Seconds(),
-			Resting: n.Resting.Seconds(), Quarantined: n.Quarantined.Seconds(), LastError: n.LastError,
-		}
-		if _, err := os.Stat(filepath.Join(st.reader.stores[i].Path(), "floe-store")); err != nil {
-			ns.Error = err.Error()
-		}
-		s.Nodes = append(s.Nodes, ns)
-	}
+	s.Nodes = st.reader.nodeStatus()
 	s.Mountpoint, s.MountpointB64 = jsonName(st.Dir())
 	if c := st.reader.cache; c != nil {
 		s.Cache = cacheStatusOf(st.reader.dir, c.Stats())
 	}
 	return s
+}
+
+// nodeStatus returns how the nodes have behaved.
+func (rd *reader) nodeStatus() []nodeStatus {
+	var all []nodeStatus
+	for i, n := range rd.blobs.Nodes() {
+		m := rd.nodes[i]
+		ns := nodeStatus{
+			Name: m.Name, URL: m.url, Shards: len(m.shards), Near: m.Near,
+			Requests: n.Requests, Errors: n.Errors, Absent: n.Absent, Bytes: n.Bytes, Lies: n.Lies,
+			P50: n.P50.Seconds(), P95: n.P95.Seconds(),
+			Resting: n.Resting.Seconds(), Quarantined: n.Quarantined.Seconds(), LastError: n.LastError,
+		}
+		if err := m.atHand(); err != nil {
+			ns.Error = err.Error()
+		}
+		all = append(all, ns)
+	}
+	return all
+}
+
+// atHand says why a node in a directory cannot be read now.
+func (m member) atHand() error {
+	if g, ok := m.Node.(gone); ok {
+		return g.err
+	}
+	if m.store == nil {
+		return nil
+	}
+	_, err := os.Stat(filepath.Join(m.store.Path(), "floe-store"))
+	return err
 }
 
 // resident returns the memory this process takes.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/walrus"
@@ -24,15 +26,34 @@ type damageJSON struct {
 	Error string `json:"error,omitempty"`
 }
 
-func damageOf(id walrus.BlobID, r blob.Report, lost bool) damageJSON {
+// A damage is what is wrong with a blob on one node.
+type damage struct {
+	id   walrus.BlobID
+	on   member
+	r    blob.Report
+	lost bool   // what is wrong cannot be restored
+	why  string // what the node said last; "" if it failed in nothing
+}
+
+// damage returns what a report says of node i.
+func (rd *reader) damage(id walrus.BlobID, i int, r blob.Report) damage {
+	d := damage{id: id, on: rd.nodes[i], r: r}
+	if n := rd.blobs.Nodes()[i]; len(r.Missing) > 0 && n.Errors > 0 && n.LastErrorAge < time.Minute {
+		d.why = n.LastError
+	}
+	return d
+}
+
+func (d damage) json() damageJSON {
 	return damageJSON{
-		Blob: id.String(), Node: r.Member, Missing: sliverNames(r.Missing), False: sliverNames(r.False),
-		MetadataGood: &r.Metadata.Good, MetadataOf: r.Metadata.Of, Lost: lost,
+		Blob: d.id.String(), Node: d.r.Member, Missing: sliverNames(d.r.Missing), False: sliverNames(d.r.False),
+		MetadataGood: &d.r.Metadata.Good, MetadataOf: d.r.Metadata.Of, Lost: d.lost, Error: d.why,
 	}
 }
 
-func damageLine(id walrus.BlobID, r blob.Report, lost bool) string {
-	line := fmt.Sprintf("blob %s in %s:", id, r.Member)
+func (d damage) String() string {
+	r := d.r
+	line := fmt.Sprintf("blob %s on %s:", d.id, d.on)
 	sep := " "
 	add := func(format string, a ...any) {
 		line += sep + fmt.Sprintf(format, a...)
@@ -47,10 +68,66 @@ func damageLine(id walrus.BlobID, r blob.Report, lost bool) string {
 	if bad := r.Metadata.Of - r.Metadata.Good; bad > 0 {
 		add("%d of %s of its metadata bad", bad, count(r.Metadata.Of, "copy", "copies"))
 	}
-	if lost {
+	if d.why != "" {
+		line += ": " + d.why
+	}
+	switch {
+	case d.on.shards != nil && d.lost:
+		return line + "; the others have too few: it cannot be restored"
+	case d.on.shards != nil:
+		return line + "; the others have enough to restore it"
+	case d.lost:
 		return line + fmt.Sprintf("; %d more than can be lost: it cannot be restored from here", r.Bad()-r.Tolerate)
 	}
 	return line + fmt.Sprintf("; %s may be lost, so it can be read and restored", count(r.Tolerate, "sliver", "slivers"))
+}
+
+// enough reports whether the good slivers on all members together restore a
+// blob: those of one axis do, if there are as many as it needs.
+func enough(members []member, reports []blob.Report, id walrus.BlobID, params walrus.Params) bool {
+	good := [2][]bool{make([]bool, params.N), make([]bool, params.N)} // by axis and index
+	for i, r := range reports {
+		bad := make(map[walrus.SliverID]bool, r.Bad())
+		for _, at := range slices.Concat(r.Missing, r.False) {
+			bad[at] = true
+		}
+		for _, at := range members[i].slivers(id, params) {
+			if !bad[at] {
+				good[at.Axis][at.Index] = true
+			}
+		}
+	}
+	for axis, all := range good {
+		n := 0
+		for _, ok := range all {
+			if ok {
+				n++
+			}
+		}
+		if n >= params.Needed(walrus.Axis(axis)) {
+			return true
+		}
+	}
+	return false
+}
+
+// slivers returns which slivers of a blob the node should have.
+func (m member) slivers(id walrus.BlobID, params walrus.Params) []walrus.SliverID {
+	var all []walrus.SliverID
+	if m.shards == nil {
+		for i := range blob.Kept(params) {
+			all = append(all, walrus.SliverID{Axis: walrus.Primary, Index: i})
+		}
+		return all
+	}
+	if m.Shards.Of() != params.N {
+		return nil
+	}
+	for _, shard := range m.shards {
+		pair := id.ShardToPair(shard, params.N)
+		all = append(all, walrus.Primary.OfPair(pair, params.N), walrus.Secondary.OfPair(pair, params.N))
+	}
+	return all
 }
 
 // sliverNames returns what a store in a directory calls slivers: p3, s3.

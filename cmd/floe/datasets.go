@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/floefs/floe/engine/node/dir"
 	"github.com/floefs/floe/engine/walrus"
 )
 
@@ -83,7 +84,7 @@ func (d *datasets) list(e *env) ([]datasetJSON, error) {
 		named[n.ID] = append(named[n.ID], n.Name)
 	}
 	for _, url := range urls {
-		store, openErr := e.openStore(url)
+		store, openErr := e.listedStore(url)
 		if openErr != nil {
 			if len(d.from) > 0 {
 				err = errors.Join(err, openErr)
@@ -112,4 +113,14 @@ func (d *datasets) list(e *env) ([]datasetJSON, error) {
 		}
 	}
 	return list, err
+}
+
+// listedStore opens a store that has a list of datasets.
+func (e *env) listedStore(url string) (*dir.Store, error) {
+	p, err := e.openPlace(url, func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	return p.onlyStore("datasets")
 }

@@ -43,16 +43,15 @@ For mount(8) and /etc/fstab, link floe to /sbin/mount.floe:
 
 type mounter struct {
 	sources
-	flags       *flags
-	foreground  bool
-	allowOther  bool
-	uid, gid    int
-	readTimeout time.Duration
-	options     []string // -o
-	logFile     string
-	verbose     bool
-	sloppy      bool // ignore unknown options
-	readyFD     int  // where to say that the mount is ready; 0: nobody waits
+	flags      *flags
+	foreground bool
+	allowOther bool
+	uid, gid   int
+	options    []string // -o
+	logFile    string
+	verbose    bool
+	sloppy     bool // ignore unknown options
+	readyFD    int  // where to say that the mount is ready; 0: nobody waits
 
 	extra []string // options for the kernel, from -o
 }
@@ -63,7 +62,6 @@ func newMounter(f *flags) *mounter {
 	f.BoolVar(&m.allowOther, "allow-other", false, "let other users in, as the files' modes permit")
 	f.IntVar(&m.uid, "uid", -1, "show user `N` as the owner of everything")
 	f.IntVar(&m.gid, "gid", -1, "show group `N` as the group of everything")
-	f.DurationVar(&m.readTimeout, "read-timeout", time.Minute, "fail a read that got no bytes for `TIME`")
 	m.sources.flags(f)
 	f.StringArrayVarP(&m.options, "option", "o", nil, "`OPTIONS` as mount(8) writes them: any of these flags, with\ncommas between, and ro, noexec, context=...")
 	f.StringVar(&m.logFile, "log-file", "", "log to `FILE`")
@@ -193,7 +191,7 @@ func (st *served) unmount(lazy bool) {
 }
 
 func (m *mounter) mountOptions(log *slog.Logger) *fs.Options {
-	o := &fs.Options{AllowOther: m.allowOther, ReadTimeout: m.readTimeout, Extra: m.extra, Logger: log}
+	o := &fs.Options{AllowOther: m.allowOther, ReadTimeout: m.timeout, Extra: m.extra, Logger: log}
 	if m.uid >= 0 {
 		uid := uint32(m.uid)
 		o.UID = &uid

@@ -17,7 +17,7 @@ func TestOptionsOfMountAreFlags(t *testing.T) {
 	if err := m.setOptions(m.options); err != nil {
 		t.Fatal(err)
 	}
-	if m.uid != 5 || m.gid != 8 || m.cacheSize != 1<<30 || !m.allowOther || m.readTimeout != 5*time.Second || m.cacheDir != "/a,b" {
+	if m.uid != 5 || m.gid != 8 || m.cacheSize != 1<<30 || !m.allowOther || m.timeout != 5*time.Second || m.cacheDir != "/a,b" {
 		t.Errorf("got %+v", m)
 	}
 	if !slices.Equal(m.extra, []string{"noexec", `context="a:b,c"`}) {

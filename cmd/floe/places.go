@@ -13,7 +13,7 @@ import (
 type places struct {
 	data   string // stores and names
 	cache  string
-	state  string // logs
+	state  string // logs, evidence
 	config string
 	run    string // control sockets of mounts
 }
@@ -39,6 +39,9 @@ func (e *env) places() places {
 		run: e.runDir(),
 	}
 }
+
+// evidenceDir returns where false slivers are kept, with who served them.
+func (e *env) evidenceDir() string { return filepath.Join(e.places().state, "evidence") }
 
 // home returns the user's home directory; "" for a root without one.
 func (e *env) home() string {

@@ -29,6 +29,7 @@ var putCommand = command{
   floe put --name flowers ./flowers        that can also be called flowers
   floe put --base flowers ./flowers        a new version: stores what changed
   floe put --exclude '*.tmp' --exclude .git ./flowers
+  floe put --to committee.toml ./flowers   on many machines
 
 The id appears on standard output when everything is on disk for good; all else
 is said on standard error. The same directory gives the same id on every
@@ -40,7 +41,7 @@ setuid bits, owners) is left out and counted.
 `,
 	new: func(f *flags) action {
 		p := &putter{}
-		f.StringVar(&p.to, "to", "", "put into the store at `URL`, dir:PATH")
+		f.StringVar(&p.to, "to", "", "put into `PLACE`, dir:PATH or a committee file")
 		f.otherwise("to", "~/.local/share/floe/store")
 		f.variable["to"] = storeVariable
 		f.StringVar(&p.name, "name", "", "call the dataset `NAME` from now on")
@@ -48,7 +49,7 @@ setuid bits, owners) is left out and counted.
 		f.StringArrayVar(&p.exclude, "exclude", nil, "leave out what matches `GLOB`: a name anywhere, or a path from DIR;\nrepeat it for more")
 		f.BoolVarP(&p.oneFS, "one-file-system", "x", false, "leave out what is mounted below DIR")
 		f.IntVar(&p.shards, "n-shards", 0, "encode each blob for `N` shards, 4 to 1000")
-		f.otherwise("n-shards", "100, or what the base has")
+		f.otherwise("n-shards", "100, or what the base or the committee has")
 		f.Var(&p.blobSize, "blob-size", "bytes of a blob, a multiple of 16KiB")
 		f.otherwise("blob-size", "64MiB, or what the base has")
 		f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but the id")
@@ -83,17 +84,21 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	if err := checkSource(source, args[0]); err != nil {
 		return err
 	}
-	store, err := e.createStore(p.to)
+	to, err := e.createPlace(p.to)
 	if err != nil {
 		return err
 	}
-	lock, err := lockStore(store, false)
+	defer to.close()
+	if err := p.agree(to); err != nil {
+		return err
+	}
+	release, err := to.lock()
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer release()
 
-	opts, close, err := p.options(ctx, e, store, source)
+	opts, close, err := p.options(ctx, e, to, source)
 	if err != nil {
 		return err
 	}
@@ -101,7 +106,8 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	began := time.Now()
 	show := newProgress(e, p.quiet)
 	opts.Progress = func(at publish.Progress) { show.show(func() string { return progressLine(at, began) }) }
-	sink, err := blob.New([]blob.Member{{Name: storeURL(store.Path()), Node: store}}, nil).Writer()
+	nodes := blob.New(blobMembers(to.members), &blob.Options{Evidence: e.evidenceDir()})
+	sink, err := nodes.Writer()
 	if err != nil {
 		return err
 	}
@@ -110,11 +116,27 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return p.explain(err)
 	}
-	if err := p.remember(e, store, res); err != nil {
+	if err := p.remember(e, to, res); err != nil {
 		return err
 	}
-	p.summarize(show, store, res, began)
-	return p.answer(e, store, res, began)
+	p.summarize(show, to, res, began)
+	tellFailed(show, to, nodes.Nodes(), res.ID)
+	return p.answer(e, to, res, began)
+}
+
+// agree takes the number of shards from the committee, if it is one.
+func (p *putter) agree(to *place) error {
+	if to.committee == nil {
+		return nil
+	}
+	if n := to.committee.Shards; p.shards != 0 && p.shards != n {
+		return usagef("--n-shards %d: %s has %d: leave the flag out", p.shards, to.url, n)
+	}
+	p.shards = to.committee.Shards
+	if _, err := walrus.NewParams(p.shards, uint64(p.blobSize)); err != nil {
+		return usagef("--blob-size: %w", err)
+	}
+	return nil
 }
 
 // check finds mistakes in the values of flags.
@@ -154,12 +176,17 @@ func checkSource(path, arg string) error {
 
 // options returns what publish is to do, and a function that ends what it
 // needs.
-func (p *putter) options(ctx context.Context, e *env, store *dir.Store, source string) (*publish.Options, func(), error) {
+func (p *putter) options(ctx context.Context, e *env, to *place, source string) (*publish.Options, func(), error) {
 	places := e.places()
 	o := &publish.Options{
 		Shards: p.shards, BlobSize: int64(p.blobSize), Exclude: p.exclude, OneFileSystem: p.oneFS,
-		Avoid:   []string{store.Path(), places.cache},
-		Journal: filepath.Join(places.state, "put", journalName(store.Path())),
+		Avoid:   []string{places.cache},
+		Journal: filepath.Join(places.state, "put", to.journalName()),
+	}
+	for _, m := range to.members {
+		if m.store != nil {
+			o.Avoid = append(o.Avoid, m.store.Path())
+		}
 	}
 	lines, err := readConfig(e)
 	if err != nil {
@@ -186,7 +213,7 @@ func (p *putter) options(ctx context.Context, e *env, store *dir.Store, source s
 	if err != nil {
 		return nil, nil, fmt.Errorf("--base: %w", err)
 	}
-	src := &sources{from: []string{storeURL(store.Path())}, cacheMode: "auto"}
+	src := &sources{from: []string{to.url}, cacheMode: "auto"}
 	rd, err := src.open(e, s, false)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--base: %w", err)
@@ -200,9 +227,18 @@ func (p *putter) options(ctx context.Context, e *env, store *dir.Store, source s
 	return o, func() { rd.Close() }, nil
 }
 
-// journalName is that of the journal of what a store has.
-func journalName(store string) string {
-	h := merkle.Blake3([]byte(store))
+// journalName is that of the journal of what a place has. A committee with
+// other nodes is another place.
+func (p *place) journalName() string {
+	var name []byte
+	if p.store != nil {
+		name = []byte(p.store.Path())
+	} else {
+		for _, m := range p.members {
+			name = fmt.Appendln(name, m.url, m.shards)
+		}
+	}
+	h := merkle.Blake3(name)
 	return hex.EncodeToString(h[:8])
 }
 
@@ -219,13 +255,15 @@ func (p *putter) explain(err error) error {
 
 // remember writes the dataset into the store's list and keeps its name. Only
 // then is the id printed.
-func (p *putter) remember(e *env, store *dir.Store, res publish.Result) error {
-	r := dir.Record{ID: res.ID, Name: p.name, Created: time.Now().UTC(), Files: res.Files, Bytes: res.Bytes}
-	if err := store.PutRecord(r); err != nil {
-		return fmt.Errorf("noting the dataset in its store: %w", err)
+func (p *putter) remember(e *env, to *place, res publish.Result) error {
+	if to.store != nil {
+		r := dir.Record{ID: res.ID, Name: p.name, Created: time.Now().UTC(), Files: res.Files, Bytes: res.Bytes}
+		if err := to.store.PutRecord(r); err != nil {
+			return fmt.Errorf("noting the dataset in its store: %w", err)
+		}
 	}
 	if p.name == "" {
 		return nil
 	}
-	return e.setName(named{Name: p.name, ID: res.ID, Store: storeURL(store.Path())})
+	return e.setName(named{Name: p.name, ID: res.ID, Store: to.url})
 }

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/floefs/floe/engine/node/dir"
+	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/publish"
+	"github.com/floefs/floe/engine/walrus"
 )
 
 // progressLine says how far a put has come.
@@ -32,7 +33,7 @@ func progressLine(at publish.Progress, began time.Time) string {
 
 // summarize says what was put, and what was left out: how much of each kind,
 // and the first few.
-func (p *putter) summarize(show *progress, store *dir.Store, res publish.Result, began time.Time) {
+func (p *putter) summarize(show *progress, to *place, res publish.Result, began time.Time) {
 	n := res.Notices
 	told := make(map[publish.Kind]int)
 	for _, notice := range n.List {
@@ -51,8 +52,21 @@ func (p *putter) summarize(show *progress, store *dir.Store, res publish.Result,
 	}
 	show.say("put %s, %s and %s with %s in %s, %s%s", count(res.Files, "file", "files"), count(res.Dirs, "directory", "directories"),
 		count(res.Symlinks, "symlink", "symlinks"), humanBytes(res.Bytes), time.Since(began).Round(10*time.Millisecond), rate(int64(res.Bytes), began), reused)
-	if p.name != "" {
+	switch {
+	case p.name != "":
 		show.say("floe mount %s DIR mounts it", p.name)
+	case to.committee != nil:
+		show.say("floe mount --from %s %s DIR mounts it; nodes keep no list, so keep the id", shellQuote(p.to), res.ID)
+	}
+}
+
+// tellFailed names the nodes of a committee that could not be written to. What
+// they lack the others make up for, and repair brings.
+func tellFailed(show *progress, to *place, nodes []blob.NodeStats, id walrus.BlobID) {
+	for i, n := range nodes {
+		if n.Errors > 0 {
+			show.say("floe: node %s failed: %s: when it is back, type floe repair --from %s %s", to.members[i], n.LastError, shellQuote(to.url), id)
+		}
 	}
 }
 
@@ -93,14 +107,14 @@ type noticeJSON struct {
 	Detail  string       `json:"detail,omitempty"`
 }
 
-func (p *putter) answer(e *env, store *dir.Store, res publish.Result, began time.Time) error {
+func (p *putter) answer(e *env, to *place, res publish.Result, began time.Time) error {
 	out := e.printer(p.json)
 	if !p.json {
 		fmt.Fprintln(out, res.ID)
 		return out.Flush()
 	}
 	j := putJSON{
-		Dataset: res.ID.String(), Name: p.name, Store: storeURL(store.Path()),
+		Dataset: res.ID.String(), Name: p.name, Store: to.url,
 		Files: res.Files, Directories: res.Dirs, Symlinks: res.Symlinks, Bytes: res.Bytes, FilesReused: res.FilesReused,
 		Blobs: res.Blobs, BlobsFromBase: res.BlobsBase, BlobsReused: res.BlobsReused, BytesEncoded: res.Stored,
 		Shards: res.Header.Shards, BlobSize: res.Header.BlobSize,

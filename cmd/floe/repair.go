@@ -48,6 +48,7 @@ type repairJSON struct {
 	Rebuilt  int     `json:"slivers_rebuilt"`
 	Metadata int     `json:"metadata_rewritten"`
 	Lost     int     `json:"lost_blobs"`
+	Failed   int     `json:"failed_blobs"` // that a node would not take
 	Seconds  float64 `json:"seconds"`
 }
 
@@ -100,8 +101,10 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		for _, rep := range reports {
-			r.tell(p, show, &t, damageOf(id, rep, err != nil), damageLine(id, rep, err != nil), rep)
+		for i, rep := range reports {
+			dam := rd.damage(id, i, rep)
+			dam.lost = errors.Is(err, blob.ErrUnavailable)
+			r.tell(p, show, &t, dam)
 		}
 		switch {
 		case errors.Is(err, blob.ErrUnavailable):
@@ -109,16 +112,19 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 			show.end()
 			e.complain(err)
 		case err != nil:
-			return err
+			t.Failed++
+			show.end()
+			e.complain(err)
 		}
 	}
 	show.end()
-	t.Whole, t.Seconds = t.Lost == 0, time.Since(began).Seconds()
+	t.Whole, t.Seconds = t.Lost == 0 && t.Failed == 0, time.Since(began).Seconds()
 	return r.answer(p, s, t)
 }
 
 // tell adds up what was done for a blob, and tells of it if it was damaged.
-func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damageJSON, line string, rep blob.Report) {
+func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damage) {
+	rep := d.r
 	t.Slivers += rep.Slivers
 	t.Rebuilt += rep.Rebuilt
 	if rep.Metadata.Good < rep.Metadata.Of {
@@ -132,10 +138,10 @@ func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damageJSON
 		p.object(struct {
 			damageJSON
 			Rebuilt int `json:"rebuilt"`
-		}{d, rep.Rebuilt})
+		}{d.json(), rep.Rebuilt})
 		return
 	}
-	fmt.Fprintf(p, "%s; rebuilt %d\n", printable(line), rep.Rebuilt)
+	fmt.Fprintf(p, "%s; rebuilt %d\n", printable(d.String()), rep.Rebuilt)
 }
 
 func (r *repairing) answer(p *printer, s subject, t repairJSON) error {
@@ -143,7 +149,7 @@ func (r *repairing) answer(p *printer, s subject, t repairJSON) error {
 		if err := p.object(t); err != nil || t.Whole {
 			return err
 		}
-		return errTold.as(exitTooFew)
+		return errTold.as(t.code())
 	}
 	done := fmt.Sprintf("%s and %s of metadata restored and proven, of %s",
 		count(t.Rebuilt, "sliver", "slivers"), count(t.Metadata, "set of copies", "sets of copies"), count(t.Slivers, "sliver", "slivers"))
@@ -154,6 +160,17 @@ func (r *repairing) answer(p *printer, s subject, t repairJSON) error {
 		_, err := fmt.Fprintf(p, "%s is whole: %s\n", s, done)
 		return err
 	}
-	return exitWith(exitTooFew, fmt.Errorf("%s is still damaged: %s; %s have too few slivers left: bring some back, or put the directory again",
+	if t.Lost == 0 {
+		return exitWith(t.code(), fmt.Errorf("%s is still damaged: %s; nodes did not take what they lack of %s: type floe repair again when they are back",
+			s, done, count(t.Failed, "blob", "blobs")))
+	}
+	return exitWith(t.code(), fmt.Errorf("%s is still damaged: %s; %s have too few slivers left: bring some back, or put the directory again",
 		s, done, count(t.Lost, "blob", "blobs")))
+}
+
+func (t repairJSON) code() int {
+	if t.Lost == 0 {
+		return exitTryLater
+	}
+	return exitTooFew
 }

@@ -75,7 +75,10 @@ func (r *remover) remove(ctx context.Context, e *env, p *printer, arg string) er
 		return err
 	}
 	defer rd.Close()
-	store := rd.stores[0]
+	store, err := rd.places[0].onlyStore("rm")
+	if err != nil {
+		return err
+	}
 	lock, err := lockStore(store, true)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func init() {
 	commands = []command{
 		putCommand, mountCommand, umountCommand, statusCommand,
 		lsCommand, statCommand, duCommand, findCommand, catCommand, cpCommand,
-		verifyCommand, repairCommand,
+		verifyCommand, repairCommand, nodesCommand,
 		datasetsCommand, rmCommand, cacheCommand,
 		blobIDCommand, versionCommand, completionCommand, helpCommand,
 		completeCommand, mountHelperCommand,

@@ -14,7 +14,6 @@ import (
 	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/catalog"
-	"github.com/floefs/floe/engine/node/dir"
 	"github.com/floefs/floe/engine/walrus"
 	"github.com/floefs/floe/merkle"
 )
@@ -80,13 +79,14 @@ type sources struct {
 	cacheMode string
 	minFree   size
 	memory    size
+	timeout   time.Duration
 	offline   bool
 	log       *slog.Logger // nil: silent
 }
 
 // fromFlag declares the flag that says where to read.
 func (s *sources) fromFlag(f *flags) {
-	f.StringArrayVar(&s.from, "from", nil, "read from the store at `URL`, dir:PATH; repeat it for more")
+	f.StringArrayVar(&s.from, "from", nil, "read from `PLACE`, dir:PATH or a committee file; repeat it\nfor more, the best first")
 	f.otherwise("from", "where put left the dataset")
 	f.variable["from"] = storeVariable
 }
@@ -103,15 +103,19 @@ func (s *sources) flags(f *flags) {
 	f.otherwise("min-free", "a tenth of it, at most 1GiB")
 	f.Var(&s.memory, "memory", "memory for reads in flight and for recent chunks")
 	f.otherwise("memory", "an eighth of what there is, at most 256MiB")
+	f.DurationVar(&s.timeout, "read-timeout", time.Minute, "fail a read that got no bytes for `TIME`")
 	f.BoolVar(&s.offline, "offline", false, "read only what is in the cache")
 }
 
 // check finds mistakes in the values of flags.
 func (s *sources) check(e *env) error {
 	for _, url := range s.from {
-		if _, err := e.storePath(url); err != nil {
+		if _, _, err := e.placeOf(url); err != nil {
 			return err
 		}
+	}
+	if s.timeout < 0 {
+		return usagef("--read-timeout %s: it must be more than nothing", s.timeout)
 	}
 	if s.cacheMode != "auto" && s.cacheMode != "always" {
 		return usagef("--cache %s: it can be auto or always", s.cacheMode)
@@ -119,19 +123,19 @@ func (s *sources) check(e *env) error {
 	return nil
 }
 
-// A reader is all that takes part in reading datasets from one set of stores.
+// A reader is all that takes part in reading datasets from one set of places.
 type reader struct {
 	*engine.Engine
 	blobs  *blob.Client
-	stores []*dir.Store
-	nodes  []blob.Member
+	places []*place
+	nodes  []member          // of all places
 	cache  *cachestore.Store // nil: none
 	dir    string            // of the cache
 	memory int64
-	near   bool // all stores lie beside the cache
+	near   bool // all nodes lie beside the cache
 }
 
-// open opens the stores that hold s and the cache. Commands that end soon do
+// open opens the places that hold s and the cache. Commands that end soon do
 // without a cache if reading it would gain them nothing.
 func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
 	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true}
@@ -143,7 +147,7 @@ func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
 		rd.memory = defaultMemory()
 	}
 	if !r.offline {
-		if err := rd.openStores(e, r, s); err != nil {
+		if err := rd.openPlaces(e, r, s); err != nil {
 			return nil, err
 		}
 	}
@@ -158,27 +162,29 @@ func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
 		}
 		cache = keyed{rd.cache}
 	}
-	rd.blobs = blob.New(rd.nodes, &blob.Options{Logger: r.log})
-	rd.Engine = engine.New(rd.blobs, cache, &engine.Options{Memory: rd.memory, Logger: r.log})
+	rd.blobs = blob.New(blobMembers(rd.nodes), &blob.Options{Logger: r.log, Evidence: e.evidenceDir()})
+	rd.Engine = engine.New(rd.blobs, cache, &engine.Options{Memory: rd.memory, Fetch: r.timeout, Logger: r.log})
 	return rd, nil
 }
 
-// openStores opens the stores to read s from: those that were asked for, or
+// openPlaces opens the places to read s from: those that were asked for, or
 // the one its name remembers, or the default.
-func (rd *reader) openStores(e *env, r *sources, s subject) error {
+func (rd *reader) openPlaces(e *env, r *sources, s subject) error {
 	urls := r.from
 	if len(urls) == 0 {
 		urls = []string{s.store}
 	}
+	near := func(path string) bool { return r.cacheMode == "auto" && sameFS(path, rd.dir) }
 	for _, url := range urls {
-		store, err := e.openStore(url)
+		p, err := e.openPlace(url, near)
 		if err != nil {
 			return err
 		}
-		near := r.cacheMode == "auto" && sameFS(store.Path(), rd.dir)
-		rd.near = rd.near && near
-		rd.stores = append(rd.stores, store)
-		rd.nodes = append(rd.nodes, blob.Member{Name: storeURL(store.Path()), Node: store, Near: near})
+		rd.places = append(rd.places, p)
+		rd.nodes = append(rd.nodes, p.members...)
+	}
+	for _, n := range rd.nodes {
+		rd.near = rd.near && n.Near
 	}
 	return nil
 }
@@ -198,10 +204,10 @@ func (rd *reader) absent(err error, s subject) error {
 		return rd.advise(err, s)
 	}
 	var where []string
-	for _, n := range rd.nodes {
-		where = append(where, n.Name)
+	for _, p := range rd.places {
+		where = append(where, p.url)
 	}
-	return exitWith(exitNotFound, fmt.Errorf("dataset %s is not in %s: floe datasets lists what is, --from names another store", s, strings.Join(where, ", ")))
+	return exitWith(exitNotFound, fmt.Errorf("dataset %s is not in %s: floe datasets lists what is, --from names another place", s, strings.Join(where, ", ")))
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -222,6 +228,9 @@ func (rd *reader) Close() error {
 	err := rd.Engine.Close()
 	if rd.cache != nil {
 		err = errors.Join(err, rd.cache.Close())
+	}
+	for _, p := range rd.places {
+		p.close()
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/fs"
 )
 
@@ -144,7 +145,7 @@ func (s mountStatus) write(p *printer) {
 		p.row("  false", "%s proved false and were read elsewhere; type: floe verify %s", count(r.FalseRuns, "run of bytes", "runs of bytes"), s.ref())
 	}
 	for _, n := range s.Nodes {
-		p.row("  node", "%s: %s", printable(n.URL), printable(n.state()))
+		p.row("  node", "%s: %s", printable(n.String()), printable(n.state()))
 	}
 	if c := s.Cache; c != nil {
 		p.row("  cache", "%s: %s of %s", p.name(c.Dir), humanBytes(c.Bytes), humanBytes(c.Limit))
@@ -163,6 +164,11 @@ func (s mountStatus) write(p *printer) {
 	if k.ReadAheadErr != "" {
 		p.row("  read-ahead", "%d KiB, as raising it takes root: echo 1024 > /sys/class/bdi/…/read_ahead_kb", k.ReadAheadKB)
 	}
+}
+
+// String returns what the user calls the node, and where it is.
+func (n nodeStatus) String() string {
+	return member{Member: blob.Member{Name: n.Name}, url: n.URL}.String()
 }
 
 // state says how a node is.

@@ -6,31 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/floefs/floe/engine/node/dir"
 )
-
-// storeVariable is the variable that sets --from and --to.
-const storeVariable = "FLOE_STORE"
-
-// storePath returns the directory that url names: dir:PATH, or just PATH.
-// Empty means the default store.
-func (e *env) storePath(url string) (string, error) {
-	if url == "" {
-		return e.defaultStore(), nil
-	}
-	scheme, path, ok := strings.Cut(url, ":")
-	switch {
-	case ok && scheme == "dir" && path != "":
-		return e.abs(path), nil
-	case !ok || strings.Contains(scheme, "/"):
-		return e.abs(url), nil
-	}
-	return "", usagef("%s: stores of the kind %q are not supported: write dir:PATH", url, scheme)
-}
 
 func (e *env) defaultStore() string {
 	path := filepath.Join(e.places().data, "store")
@@ -51,28 +31,6 @@ func isDir(path string) bool {
 
 // storeURL is how a store in a directory is written.
 func storeURL(path string) string { return "dir:" + path }
-
-// openStore opens the store at url.
-func (e *env) openStore(url string) (*dir.Store, error) {
-	path, err := e.storePath(url)
-	if err != nil {
-		return nil, err
-	}
-	s, err := dir.Open(path, false)
-	if errors.Is(err, fs.ErrNotExist) && url == "" {
-		return nil, fmt.Errorf("there is no store yet at %s: %w: floe put DIR makes it, --from names another", path, fs.ErrNotExist)
-	}
-	return s, err
-}
-
-// createStore opens the store at url, and makes one if there is none.
-func (e *env) createStore(url string) (*dir.Store, error) {
-	path, err := e.storePath(url)
-	if err != nil {
-		return nil, err
-	}
-	return dir.Open(path, true)
-}
 
 // A storeLock keeps those who add blobs to a store and those who remove blobs
 // from it apart: what one leaves out because it is there already, the other

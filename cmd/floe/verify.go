@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/floefs/floe/engine"
+	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/walrus"
 )
 
@@ -155,22 +156,40 @@ func (c *verification) blob(ctx context.Context, id walrus.BlobID) error {
 		c.tell(damageJSON{Blob: id.String(), Lost: true, Error: err.Error()}, fmt.Sprintf("blob %s: %v", id, err))
 		return nil
 	}
+	return c.judge(ctx, id, reports)
+}
+
+// judge adds up what was found of a blob, and tells what is wrong.
+func (c *verification) judge(ctx context.Context, id walrus.BlobID, reports []blob.Report) error {
+	t := &c.found
 	bad := false
 	for _, r := range reports {
 		t.Slivers += r.Slivers
-		if r.Whole() {
-			continue
-		}
-		bad = true
 		t.BadSlivers += r.Bad()
-		lost := r.Bad() > r.Tolerate
-		if lost && len(reports) == 1 {
-			t.Lost++
-		}
-		c.tell(damageOf(id, r, lost), damageLine(id, r, lost))
+		bad = bad || !r.Whole()
 	}
-	if bad {
-		t.BadBlobs++
+	if !bad {
+		return nil
+	}
+	t.BadBlobs++
+	meta, err := c.rd.blobs.Metadata(ctx, id)
+	if err != nil {
+		return err
+	}
+	params, err := meta.Params()
+	if err != nil {
+		return err
+	}
+	lost := !enough(c.rd.nodes, reports, id, params)
+	if lost {
+		t.Lost++
+	}
+	for i, r := range reports {
+		if !r.Whole() {
+			d := c.rd.damage(id, i, r)
+			d.lost = lost || d.on.shards == nil && r.Bad() > r.Tolerate
+			c.tell(d.json(), d.String())
+		}
 	}
 	return nil
 }

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/floefs/floe/engine/blob"
+	"github.com/floefs/floe/engine/committee"
+	"github.com/floefs/floe/engine/node"
+	"github.com/floefs/floe/engine/node/dir"
+)
+
+// storeVariable is the variable that sets --from and --to.
+const storeVariable = "FLOE_STORE"
+
+// The kinds of places, by how their URLs begin.
+const (
+	dirScheme       = "dir"
+	committeeScheme = "committee"
+)
+
+// A place is where blobs are: a store in a directory, or a committee of nodes.
+type place struct {
+	url       string               // as names remember it
+	store     *dir.Store           // nil: it is a committee
+	committee *committee.Committee // nil: it is a store
+	members   []member
+	network   *node.Network // of a committee's nodes
+}
+
+// A member is one node of a place.
+type member struct {
+	blob.Member
+	url    string
+	shards []int        // of its committee; nil: it holds blobs alone
+	store  *dir.Store   // nil: it is elsewhere, or cannot be opened
+	client *node.Client // nil: it is a directory
+}
+
+// String returns what the user calls the node, and where it is.
+func (m member) String() string {
+	if m.Name == m.url {
+		return m.url
+	}
+	return fmt.Sprintf("%s (%s)", m.Name, m.url)
+}
+
+// placeOf returns the kind and the path of the place that url names:
+// committee:PATH, or a path that ends as committee files do; dir:PATH, or any
+// other path. Empty means the default store.
+func (e *env) placeOf(url string) (kind, path string, err error) {
+	if url == "" {
+		return dirScheme, e.defaultStore(), nil
+	}
+	scheme, path, ok := strings.Cut(url, ":")
+	switch {
+	case !ok || strings.Contains(scheme, "/"):
+		if strings.HasSuffix(url, ".toml") || strings.HasSuffix(url, ".json") {
+			return committeeScheme, e.abs(url), nil
+		}
+		return dirScheme, e.abs(url), nil
+	case (scheme == dirScheme || scheme == committeeScheme) && path != "":
+		return scheme, e.abs(path), nil
+	case scheme == "http" || scheme == "https":
+		return "", "", usagef("%s: a node holds only some shards: write the path of a committee file, which names all nodes", url)
+	}
+	return "", "", usagef("%s: places of the kind %q are not supported: write dir:PATH, or the path of a committee file", url, scheme)
+}
+
+// openPlace opens the place at url to read from it. near says which
+// directories lie beside the cache.
+func (e *env) openPlace(url string, near func(path string) bool) (*place, error) {
+	kind, path, err := e.placeOf(url)
+	if err != nil {
+		return nil, err
+	}
+	if kind == committeeScheme {
+		return openCommittee(path, false, near)
+	}
+	s, err := dir.Open(path, false)
+	if errors.Is(err, fs.ErrNotExist) && url == "" {
+		return nil, fmt.Errorf("there is no store yet at %s: %w: floe put DIR makes it, --from names another", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return storePlace(s, near), nil
+}
+
+// createPlace opens the place at url to put into it, and makes directories
+// that are not there yet.
+func (e *env) createPlace(url string) (*place, error) {
+	kind, path, err := e.placeOf(url)
+	if err != nil {
+		return nil, err
+	}
+	far := func(string) bool { return false }
+	if kind == committeeScheme {
+		return openCommittee(path, true, far)
+	}
+	s, err := dir.Open(path, true)
+	if err != nil {
+		return nil, err
+	}
+	return storePlace(s, far), nil
+}
+
+func storePlace(s *dir.Store, near func(path string) bool) *place {
+	url := storeURL(s.Path())
+	m := member{Member: blob.Member{Name: url, Node: s, Near: near(s.Path())}, url: url, store: s}
+	return &place{url: url, store: s, members: []member{m}}
+}
+
+// onlyStore returns the store in a directory that p is; an error if p is a
+// committee, which has no list of datasets.
+func (p *place) onlyStore(what string) (*dir.Store, error) {
+	if p.store == nil {
+		return nil, usagef("floe %s needs a store in a directory; nodes of a committee keep no list of datasets (%s): there the id is what counts", what, p.url)
+	}
+	return p.store, nil
+}
+
+// blobMembers returns the nodes as readers and writers of blobs take them.
+func blobMembers(members []member) []blob.Member {
+	var all []blob.Member
+	for _, m := range members {
+		all = append(all, m.Member)
+	}
+	return all
+}
+
+// lock keeps rm away from the stores of a place. The function ends that.
+func (p *place) lock() (release func(), err error) {
+	var locks []storeLock
+	release = func() {
+		for _, l := range locks {
+			l.release()
+		}
+	}
+	for _, m := range p.members {
+		if m.store == nil {
+			continue
+		}
+		l, err := lockStore(m.store, false)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		locks = append(locks, l)
+	}
+	return release, nil
+}
+
+// close gives back connections.
+func (p *place) close() {
+	if p.network != nil {
+		p.network.Close()
+	}
+}
