@@ -28,6 +28,14 @@ type report struct {
 	Drops       int
 	Files       int // in the tree
 	Differences []string
+
+	// Recounted is how often a long chain of symlinks was one too many at
+	// first and not when asked again. The kernel walks a path without taking
+	// references; if it has to begin again with them, because something was
+	// just dropped from its caches, it does not begin to count the symlinks
+	// anew, so that a chain of more than half the 40 allowed can be refused.
+	// That happens on every file system, but to each at its own moments.
+	Recounted int
 }
 
 const maxDifferences = 20 // after which an operator gives up
@@ -111,6 +119,10 @@ func (r *report) compare(i int, op operation, mount, image, source *side) {
 		r.Answers[want.text]++
 	}
 	if same(got, want) {
+		return
+	}
+	if got.text == "ELOOP" && strings.Contains(op.what, "links/chain") && same(op.do(mount), want) {
+		r.Recounted++
 		return
 	}
 	again := "the same answer again"
