@@ -57,7 +57,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 damaged or forged,
 func writeOverview(w io.Writer) {
 	fmt.Fprint(w, overview)
 	groups := []struct{ name, title string }{
-		{"use", "Put and mount"}, {"read", "Read without a mount"}, {"trust", "Check and heal"},
+		{"use", "Put and mount"}, {"read", "Read without a mount"}, {"trust", "Check and heal"}, {"serve", "Serve to others"},
 		{"keep", "Keep house"}, {"about", "More"},
 	}
 	for _, g := range groups {

@@ -47,6 +47,7 @@ func init() {
 		putCommand, mountCommand, umountCommand, statusCommand,
 		lsCommand, statCommand, duCommand, findCommand, catCommand, cpCommand,
 		verifyCommand, repairCommand, nodesCommand,
+		nodeCommand, keygenCommand,
 		datasetsCommand, rmCommand, cacheCommand,
 		blobIDCommand, versionCommand, completionCommand, helpCommand,
 		completeCommand, mountHelperCommand,
