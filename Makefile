@@ -4,7 +4,7 @@ BIN     := bin/floe
 FUZZ    ?= 100000x
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build vet staticcheck test test-race bench fuzz demo demo-train deps clean help
+.PHONY: all build vet staticcheck test test-race test-huge bench fuzz demo demo-train deps clean help
 
 all: build vet staticcheck test ## build, vet, staticcheck, test
 
@@ -29,6 +29,9 @@ test: deps build ## all tests; mounts for real as root with /dev/fuse
 
 test-race:
 	$(GO) test -race -timeout 30m ./...
+
+test-huge: ## put a file of 20 GiB within 512 MiB of memory; takes 50 GiB of disk
+	FLOE_PUT_GIB=20 $(GO) test -timeout 60m -count=1 -v -run TestPutOfAHugeFile ./tests/crash
 
 bench: ## Go benchmarks of what is hot
 	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore
