@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,10 +40,18 @@ type damage struct {
 func (rd *reader) damage(id walrus.BlobID, i int, r blob.Report) damage {
 	d := damage{id: id, on: rd.nodes[i], r: r}
 	if n := rd.blobs.Nodes()[i]; len(r.Missing) > 0 && n.Errors > 0 && n.LastErrorAge < time.Minute {
-		d.why = n.LastError
+		d.why = reason(n.LastError)
 	}
 	return d
 }
+
+// silent reports whether the node gave nothing at all, and why is known.
+func (d damage) silent() bool { return d.why != "" && len(d.r.Missing) == d.r.Slivers }
+
+var asked = regexp.MustCompile(`^.* of blob [A-Za-z0-9_-]{43}(?: at [0-9]+)?: `)
+
+// reason returns the error of a node without what it was asked for.
+func reason(err string) string { return asked.ReplaceAllString(err, "") }
 
 func (d damage) json() damageJSON {
 	return damageJSON{
@@ -59,16 +68,19 @@ func (d damage) String() string {
 		line += sep + fmt.Sprintf(format, a...)
 		sep = ", "
 	}
-	if len(r.Missing) > 0 {
+	if len(r.Missing) > 0 && !d.silent() {
 		add("%s missing (%s)", count(len(r.Missing), "sliver", "slivers"), firstFew(r.Missing))
 	}
 	if len(r.False) > 0 {
 		add("%s false (%s)", count(len(r.False), "sliver", "slivers"), firstFew(r.False))
 	}
-	if bad := r.Metadata.Of - r.Metadata.Good; bad > 0 {
+	if bad := r.Metadata.Of - r.Metadata.Good; bad > 0 && !d.silent() {
 		add("%d of %s of its metadata bad", bad, count(r.Metadata.Of, "copy", "copies"))
 	}
-	if d.why != "" {
+	switch {
+	case d.silent():
+		add("none of its %s can be had: %s", count(r.Slivers, "sliver", "slivers"), d.why)
+	case d.why != "":
 		line += ": " + d.why
 	}
 	switch {

@@ -65,7 +65,7 @@ func (p *putter) summarize(show *progress, to *place, res publish.Result, began 
 func tellFailed(show *progress, to *place, nodes []blob.NodeStats, id walrus.BlobID) {
 	for i, n := range nodes {
 		if n.Errors > 0 {
-			show.say("floe: node %s failed: %s: when it is back, type floe repair --from %s %s", to.members[i], n.LastError, shellQuote(to.url), id)
+			show.say("floe: node %s failed: %s: when it is back, type floe repair --from %s %s", to.members[i], reason(n.LastError), shellQuote(to.url), id)
 		}
 	}
 }

@@ -101,9 +101,14 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		explained := false
 		for i, rep := range reports {
 			dam := rd.damage(id, i, rep)
 			dam.lost = errors.Is(err, blob.ErrUnavailable)
+			explained = explained || dam.why != ""
+			if rep.Metadata.Good < rep.Metadata.Of && (err == nil || rep.Rebuilt > 0) {
+				t.Metadata++
+			}
 			r.tell(p, show, &t, dam)
 		}
 		switch {
@@ -113,8 +118,9 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 			e.complain(err)
 		case err != nil:
 			t.Failed++
-			show.end()
-			e.complain(err)
+			if show.end(); !explained {
+				e.complain(err)
+			}
 		}
 	}
 	show.end()
@@ -127,9 +133,6 @@ func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damage) {
 	rep := d.r
 	t.Slivers += rep.Slivers
 	t.Rebuilt += rep.Rebuilt
-	if rep.Metadata.Good < rep.Metadata.Of {
-		t.Metadata++
-	}
 	if rep.Whole() {
 		return
 	}

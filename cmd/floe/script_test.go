@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -46,6 +48,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": scriptCode, "keep": scriptKeep, "same": scriptSame,
 			"lose": scriptLose, "flip": scriptFlip, "hold": scriptHold, "attach": scriptAttach,
+			"ports": scriptPorts, "await": scriptAwait,
 		},
 	})
 }
@@ -238,6 +241,32 @@ func scriptAttach(ts *testscript.TestScript, neg bool, args []string) {
 	name, value, _ := strings.Cut(args[0], "=")
 	if err := unix.Setxattr(ts.MkAbs(args[1]), name, []byte(value), 0); err != nil {
 		ts.Logf("no extended attributes here: %v", err)
+	}
+}
+
+// ports NAME...: set variables to ports that nobody listens on.
+func scriptPorts(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer ln.Close() // after all have been found
+		ts.Setenv(name, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+	}
+}
+
+// await FILE...: wait until something has been written to each.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for _, name := range args {
+		for {
+			if fi, err := os.Stat(ts.MkAbs(name)); err == nil && fi.Size() > 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				ts.Fatalf("nothing was written to %s", name)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 }
 

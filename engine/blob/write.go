@@ -191,24 +191,35 @@ func (m Member) failed(err error) error {
 // Stored reports whether everything Put stores of blob id is there: the
 // metadata, the systematic slivers with data as their bytes, and the others
 // as the metadata has them. It completes the copies of the metadata. What is
-// absent or false is no error.
+// absent or false is no error, nor is a node that fails, as far as Put would do
+// without it.
 func (w *Writer) Stored(ctx context.Context, id walrus.BlobID, p walrus.Params, data []byte) (bool, error) {
 	meta, err := w.c.Metadata(ctx, id)
+	if err != nil && ctx.Err() == nil && w.shards > 0 {
+		return false, nil // some say no, some nothing: Put finds out if they are too many
+	}
 	if err != nil {
 		return absent(err)
 	}
 	if meta.N() != p.N || meta.Size != p.Size {
 		return false, nil
 	}
+	failed := newFailures(w.shards)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(putting)
 	for _, s := range w.place(id, p) {
 		g.Go(func() error {
+			if failed.has(s.on) {
+				return nil
+			}
 			ok, err := s.holds(gctx, id, meta, p, data)
 			if err == nil && !ok {
 				err = errDiffers
 			}
-			return err
+			if isAbsent(err) {
+				return err
+			}
+			return failed.note(gctx, s.on, err)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -217,7 +228,7 @@ func (w *Writer) Stored(ctx context.Context, id walrus.BlobID, p walrus.Params, 
 		}
 		return absent(err)
 	}
-	return true, w.putMetadata(ctx, id, meta, newFailures(w.shards))
+	return true, w.putMetadata(ctx, id, meta, failed)
 }
 
 // errDiffers says that a sliver is not what it should be.
@@ -225,10 +236,14 @@ var errDiffers = errors.New("sliver is false")
 
 // absent says that something is not stored, if that is all that err says.
 func absent(err error) (bool, error) {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errDiffers) || errors.Is(err, merkle.ErrMismatch) {
+	if isAbsent(err) {
 		return false, nil
 	}
 	return false, err
+}
+
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errDiffers) || errors.Is(err, merkle.ErrMismatch)
 }
 
 // compared is how many bytes of a sliver are read at a time.
