@@ -45,7 +45,6 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
 began = time.monotonic()
 images = Images(sys.argv[1])
-listed = time.monotonic() - began
 loader = DataLoader(images, batch_size=128, shuffle=True, num_workers=2, generator=torch.Generator().manual_seed(2))
 losses, right, seen = [], 0, 0
 for n, (batch, labels) in enumerate(loader):
@@ -59,6 +58,6 @@ for n, (batch, labels) in enumerate(loader):
         right += (out.argmax(1) == labels).sum().item()
         seen += len(labels)
 print(json.dumps({
-    "images": len(images), "classes": len(images.classes), "listed": listed, "seconds": time.monotonic() - began,
+    "images": len(images), "classes": len(images.classes), "seconds": time.monotonic() - began,
     "losses": losses, "last": loss.item(), "accuracy": right / seen,
 }))
