@@ -47,7 +47,7 @@ const maxBuffers = 3
 func (r *run) newPipeline(j *journal, base []*catalog.BlobRecord) *pipeline {
 	p := &pipeline{
 		run: r, journal: j, blobSize: r.BlobSize, records: base,
-		free: make(chan []byte, maxBuffers), encoders: make(chan *walrus.Encoder, 2),
+		free: make(chan []byte, maxBuffers), encoders: make(chan *walrus.Encoder, r.encoders()),
 		encode: make(chan *job), store: make(chan *job),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(r.ctx)
@@ -63,6 +63,17 @@ func (r *run) newPipeline(j *journal, base []*catalog.BlobRecord) *pipeline {
 	p.stages.Go(func() { p.each(p.encode, p.encodeBlob); close(p.store) })
 	p.stages.Go(func() { p.each(p.store, p.storeBlob) })
 	return p
+}
+
+// encoders returns how many encoders there are: one works while what the other
+// made is stored. Where all rows of a blob are stored, an encoder takes three
+// times the memory, and there is only one.
+func (r *run) encoders() int {
+	p, err := walrus.NewParams(r.Shards, uint64(r.BlobSize))
+	if err == nil && r.sink.Rows(p) == p.N {
+		return 1
+	}
+	return 2
 }
 
 // stop ends the pipeline and waits for its stages.
