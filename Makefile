@@ -36,6 +36,9 @@ test-huge: ## put a file of 20 GiB within 512 MiB of memory; takes 50 GiB of dis
 bench: ## Go benchmarks of what is hot
 	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore
 
+measure: build ## the mount beside the local file system, by wall clock; SCRATCH= chooses the disk
+	$(GO) run ./tests/measure $(BIN) "$(or $(SCRATCH),$(CURDIR)/bin)"
+
 fuzz: ## every fuzz target, FUZZ executions each
 	@tests/fuzz.sh $(FUZZ)
 

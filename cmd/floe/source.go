@@ -160,7 +160,7 @@ func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("opening the cache: %w: --cache-dir names another directory", err)
 		}
-		cache = keyed{rd.cache}
+		cache = rd.cache
 	}
 	rd.blobs = blob.New(blobMembers(rd.nodes), &blob.Options{Logger: r.log, Evidence: e.evidenceDir()})
 	rd.Engine = engine.New(rd.blobs, cache, &engine.Options{Memory: rd.memory, Fetch: r.timeout, Logger: r.log})
@@ -299,16 +299,5 @@ func (o *opened) name() string {
 	}
 	return filepath.Base(o.path)
 }
-
-// keyed gives a cache the keys that the engine uses.
-type keyed struct{ c *cachestore.Store }
-
-func (k keyed) Read(b [32]byte, off int64, want []byte, run *merkle.Run) int {
-	return k.c.Read(b, off, want, run)
-}
-func (k keyed) Absent(b [32]byte, off int64, n int) int      { return k.c.Absent(b, off, n) }
-func (k keyed) Put(b [32]byte, off int64, c merkle.Chunk)    { k.c.Put(b, off, c) }
-func (k keyed) Meta(b [32]byte, name string) []byte          { return k.c.Meta(b, name) }
-func (k keyed) PutMeta(b [32]byte, name string, data []byte) { k.c.PutMeta(b, name, data) }
 
 func modTime(e catalog.Entry) time.Time { return time.Unix(e.Sec, int64(e.Nsec)) }
