@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -100,9 +101,17 @@ func (f *File) Read(ctx context.Context, off int64, n int) (*Span, error) {
 	window := func(p piece, c merkle.Chunk) merkle.Chunk {
 		return c.Slice(int(max(0, off-p.first*merkle.ChunkSize)), int(min(int64(p.bytes), off+int64(n)-p.first*merkle.ChunkSize)))
 	}
-	ok, err := f.tree.hits(ctx, pieces, s, window)
-	if err == nil && !ok {
-		err = f.tree.misses(ctx, pieces, s, window)
+	t := f.tree
+	err = errMiss
+	if t.d.e.cache != nil || costOf(pieces) == 0 {
+		// What is there draws on a share of the budget of its own, so that it
+		// never waits for what is not.
+		err = t.gather(ctx, t.d.e.ready, pieces, s, window, t.hit)
+	}
+	if err == errMiss {
+		err = t.gather(ctx, t.d.e.budget, pieces, s, window, func(p piece, buf *buffer) (merkle.Chunk, *buffer, error) {
+			return t.fetch(ctx, 0, p.first, p.want, buf)
+		})
 	}
 	if err != nil {
 		return nil, err
@@ -166,45 +175,11 @@ func (t *tree) zeros(want []byte) bool {
 	return true
 }
 
-// hits adds the pieces to s if all are in memory or in the cache; else ok is
-// false and s as it was. It draws on a share of the budget of its own, so that
-// what is there never waits for what is not.
-func (t *tree) hits(ctx context.Context, pieces []piece, s *Span, window func(piece, merkle.Chunk) merkle.Chunk) (ok bool, err error) {
-	e := t.d.e
-	cost := costOf(pieces)
-	if cost > 0 && e.cache == nil {
-		return false, nil
-	}
-	if err := e.ready.acquire(ctx, cost); err != nil {
-		return false, err
-	}
-	for i, p := range pieces {
-		if p.kept.Len() > 0 {
-			s.add(window(p, p.kept), nil)
-			continue
-		}
-		buf := e.ready.newBuffer(p.bytes)
-		c, ok := p.zeros(buf)
-		if !ok {
-			c, ok = t.hit(0, p.first, p.want, buf)
-		}
-		if !ok {
-			buf.release()
-			e.ready.release(costOf(pieces[i+1:]))
-			s.Release()
-			s.reset()
-			return false, nil
-		}
-		t.remember(p, c)
-		s.add(window(p, c), buf)
-	}
-	return true, nil
-}
-
-// misses adds the pieces to s, fetching what is not there.
-func (t *tree) misses(ctx context.Context, pieces []piece, s *Span, window func(piece, merkle.Chunk) merkle.Chunk) error {
-	e := t.d.e
-	if err := e.budget.acquire(ctx, costOf(pieces)); err != nil {
+// gather adds the pieces to s. What is not in memory it gets from get, which
+// takes over a buffer that draws on b and returns the one the bytes lie in.
+// After an error s is as it was.
+func (t *tree) gather(ctx context.Context, b *budget, pieces []piece, s *Span, window func(piece, merkle.Chunk) merkle.Chunk, get func(piece, *buffer) (merkle.Chunk, *buffer, error)) error {
+	if err := b.acquire(ctx, costOf(pieces)); err != nil {
 		return err
 	}
 	for i, p := range pieces {
@@ -212,20 +187,35 @@ func (t *tree) misses(ctx context.Context, pieces []piece, s *Span, window func(
 			s.add(window(p, p.kept), nil)
 			continue
 		}
-		buf := e.budget.newBuffer(p.bytes)
+		buf := b.newBuffer(p.bytes)
 		c, ok := p.zeros(buf)
 		if !ok {
 			var err error
-			if c, buf, err = t.fetch(ctx, 0, p.first, p.want, buf); err != nil {
-				e.budget.release(costOf(pieces[i+1:]))
+			if c, buf, err = get(p, buf); err != nil {
+				b.release(costOf(pieces[i+1:]))
 				s.Release()
+				s.reset()
 				return err
 			}
+			t.remember(p, c)
 		}
-		t.remember(p, c)
 		s.add(window(p, c), buf)
 	}
 	return nil
+}
+
+// errMiss says that the cache does not have all that is wanted.
+var errMiss = errors.New("not in the cache")
+
+// hit returns p's bytes, proven, if the cache has them all. It takes over buf.
+func (t *tree) hit(p piece, buf *buffer) (merkle.Chunk, *buffer, error) {
+	off, _ := t.layout.At(0, p.first)
+	run := merkle.NewRun(buf.b)
+	if t.fromCache(t.at+off, p.want, &run); run.Len() < p.bytes {
+		buf.release()
+		return merkle.Chunk{}, nil, errMiss
+	}
+	return run.Chunk(0, p.bytes), buf, nil
 }
 
 // zeros fills buf if p lies in a hole.
@@ -241,7 +231,7 @@ func (p *piece) zeros(buf *buffer) (merkle.Chunk, bool) {
 // remember keeps a chunk that was read on its own: the next read is likely to
 // want the rest of it.
 func (t *tree) remember(p piece, c merkle.Chunk) {
-	if len(p.want) == merkle.HashSize && !p.hole {
+	if len(p.want) == merkle.HashSize {
 		t.d.e.data.put(merkle.Hash(p.want), c.Clone())
 	}
 }

@@ -112,17 +112,6 @@ func (t *tree) fetch(ctx context.Context, level int, i int64, want []byte, buf *
 	return c, buf, nil
 }
 
-// hit returns the same chunks if the cache has them all. It uses buf, and
-// keeps it if ok.
-func (t *tree) hit(level int, i int64, want []byte, buf *buffer) (c merkle.Chunk, ok bool) {
-	off, _ := t.layout.At(level, i)
-	run := merkle.NewRun(buf.b)
-	if t.fromCache(t.at+off, want, &run); run.Len() < len(buf.b) {
-		return merkle.Chunk{}, false
-	}
-	return run.Chunk(0, run.Len()), true
-}
-
 // fill proves all of run, from the cache and the blobs in turn: from the cache
 // what it has, then from the blobs what it has not.
 func (t *tree) fill(ctx context.Context, at int64, want []byte, run *merkle.Run) error {
