@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/floefs/floe/tests/world"
 )
 
 // A sabotage takes one defence out of the program: in a file, the one place
@@ -60,7 +62,7 @@ func TestFlipsChangeBytesWhereADefenceIsMissing(t *testing.T) {
 		t.Run(s.defence, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", s.overlay(t), "-vet=off", "-count=1",
 				"-run", "^TestFlipsThroughTheLibraryNeverChangeAByte$", ".")
-			cmd.Env = append(os.Environ(), "FLOE_FLIPS=1000")
+			cmd.Env = append(os.Environ(), "FLOE_FLIPS=1000", world.ScratchVariable+"="+world.Scratch(t))
 			out, err := cmd.CombinedOutput()
 			if err == nil {
 				t.Fatalf("without this defence 1000 flips went unnoticed:\n%s", out)

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -164,11 +165,15 @@ func (w *World) At(b *Blob, off int64) *Item {
 	return nil
 }
 
+// ScratchVariable names the directory to make scratch directories in: whoever
+// runs a test that may be killed removes what it leaves.
+const ScratchVariable = "FLOE_SCRATCH"
+
 // Scratch returns a directory of the test's own, in memory where there is
 // such a place: many small files are written and synced.
 func Scratch(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "floe-test-")
+	dir, err := os.MkdirTemp(cmp.Or(os.Getenv(ScratchVariable), "/dev/shm"), "floe-test-")
 	if err != nil {
 		return t.TempDir()
 	}
