@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,7 +28,7 @@ type span struct{ from, to int }
 // around fills p with bytes of primary sliver row without asking for it: from
 // secondary slivers, and by decoding what they do not give.
 func (c *Client) around(ctx context.Context, h *health, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) error {
-	left, err := c.columns(ctx, h, id, params, row, p, off)
+	left, err := c.columns(ctx, h, id, params, row, p, off, false)
 	if err != nil {
 		return err
 	}
@@ -43,8 +42,9 @@ func (c *Client) around(ctx context.Context, h *health, id walrus.BlobID, params
 
 // columns fills what it can of p, bytes of primary sliver row from off on,
 // from the secondary slivers of the columns they cover, and returns what is
-// left, in order. The error is the context's.
-func (c *Client) columns(ctx context.Context, h *health, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) (left []span, err error) {
+// left, in order. If swift is set it does not ask nodes that lag. The error is
+// the context's.
+func (c *Client) columns(ctx context.Context, h *health, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64, swift bool) (left []span, err error) {
 	s, from, to := params.Symbol, int(off), int(off)+len(p)
 	first, last := from/s, (to-1)/s
 	// Many small cells are more requests than decoding takes, and secondary
@@ -63,7 +63,7 @@ func (c *Client) columns(ctx context.Context, h *health, id walrus.BlobID, param
 			continue
 		}
 		holders := c.sound(h, id, params, secondary(col))
-		if holders == nil {
+		if holders == nil || swift && c.lags(holders[0]) {
 			failed[col-first] = true
 			continue
 		}
@@ -88,6 +88,20 @@ func (c *Client) columns(ctx context.Context, h *health, id walrus.BlobID, param
 		}
 	}
 	return left, nil
+}
+
+// swift reports whether columns can have n bytes of a primary sliver from off
+// on of nodes that neither fail nor lag.
+func (c *Client) swift(h *health, id walrus.BlobID, params walrus.Params, row, n int, off int64) bool {
+	if row >= params.K1 || !c.hasColumns(params) {
+		return false
+	}
+	for col := int(off) / params.Symbol; col <= (int(off)+n-1)/params.Symbol; col++ {
+		if holders := c.sound(h, id, params, secondary(col)); holders == nil || c.lags(holders[0]) {
+			return false
+		}
+	}
+	return true
 }
 
 // hasColumns reports whether any member holds secondary slivers.
@@ -127,7 +141,7 @@ func (c *Client) decode(ctx context.Context, h *health, id walrus.BlobID, params
 		copy(p[:n], got[0][want.from-from:])
 		for i, r := range wanted[1:] {
 			for col := from / s; col < to/s; col++ {
-				c.stash.put(stashKey{id, r, col}, got[i+1][col*s-from:(col+1)*s-from])
+				c.stash.put(stashKey{id, r, col}, got[i+1][col*s-from:(col+1)*s-from], false)
 			}
 		}
 		p, want.from = p[n:], want.from+n
@@ -197,19 +211,22 @@ func (c *Client) decodeStep(ctx context.Context, h *health, id walrus.BlobID, pa
 
 // candidates returns the primary slivers that a decoder may ask for, but not
 // those that are wanted: those known to be good first, those whose holders
-// fail or lie last, those known to be bad not at all.
+// lag, fail or lie last, those known to be bad not at all.
 func (c *Client) candidates(h *health, id walrus.BlobID, params walrus.Params, wanted []int) []int {
 	skip := make([]bool, params.N)
 	for _, r := range wanted {
 		skip[r] = true
 	}
-	var order [6][]int
+	var order [8][]int // two for each: sound, lagging, failing, lying
 	for r := range params.N {
 		if skip[r] {
 			continue
 		}
 		if holders := c.holders(h, id, params, primary(r)); len(holders) > 0 {
-			rank := 2*holders[0].standing() + 1
+			rank := 2*holders[0].standing() + 3
+			if rank == 3 && !c.lags(holders[0]) {
+				rank = 1
+			}
 			if h.good(holders[0], primary(r)) {
 				rank--
 			}
@@ -222,65 +239,4 @@ func (c *Client) candidates(h *health, id walrus.BlobID, params walrus.Params, w
 func missing(id walrus.BlobID, params walrus.Params, have, row int) error {
 	return fmt.Errorf("%w: blob %s needs %d good primary slivers to rebuild sliver %d, %d can be read; %d more must be found",
 		ErrUnavailable, id, params.K1, row, have, params.K1-have)
-}
-
-// A stash keeps symbols that were decoded along with others, until the reads
-// come that want them. They are not proven. The zero value is ready.
-type stash struct {
-	mu    sync.Mutex // guards what follows
-	cells map[stashKey][]byte
-	order []stashKey // as they were put
-	size  int
-}
-
-// A stashKey names the symbol of a primary sliver in a column.
-type stashKey struct {
-	id       walrus.BlobID
-	row, col int
-}
-
-const stashSize = 32 << 20 // bytes
-
-func (s *stash) put(k stashKey, cell []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cells == nil {
-		s.cells = make(map[stashKey][]byte)
-	}
-	if _, ok := s.cells[k]; ok {
-		return
-	}
-	s.cells[k] = append([]byte(nil), cell...) // not the whole range it is a part of
-	s.order = append(s.order, k)
-	for s.size += len(cell); s.size > stashSize; s.order = s.order[1:] {
-		s.size -= len(s.cells[s.order[0]])
-		delete(s.cells, s.order[0])
-	}
-}
-
-// get fills p with bytes of a symbol from off on.
-func (s *stash) get(k stashKey, p []byte, off int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	cell, ok := s.cells[k]
-	if ok {
-		copy(p, cell[off:])
-	}
-	return ok
-}
-
-// drop forgets all symbols of a blob: one of them proved false.
-func (s *stash) drop(id walrus.BlobID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	kept := s.order[:0]
-	for _, k := range s.order {
-		if k.id == id {
-			s.size -= len(s.cells[k])
-			delete(s.cells, k)
-		} else {
-			kept = append(kept, k)
-		}
-	}
-	s.order = kept
 }

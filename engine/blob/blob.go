@@ -15,13 +15,12 @@
 package blob
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/floefs/floe/engine/node"
 	"github.com/floefs/floe/engine/walrus"
@@ -115,6 +114,10 @@ func (m *Member) slivers(id walrus.BlobID, params walrus.Params) []walrus.Sliver
 type Options struct {
 	Logger   *slog.Logger // default: silent
 	Evidence string       // directory for false slivers and who served them; empty: none is kept
+
+	// Attempt is how long one request to a remote node may take: default 10 s.
+	// A read makes several before its own deadline.
+	Attempt time.Duration
 }
 
 // Client reads and writes blobs on its members. It is safe for concurrent
@@ -124,7 +127,9 @@ type Client struct {
 	log      *slog.Logger
 	evidence string
 	stash    stash
+	wholes   wholes
 	hedged   atomic.Int64 // bytes asked for beside a slow node
+	detours  atomic.Int64 // reads whose first holder lags behind the others
 
 	mu     sync.Mutex // guards health
 	health map[walrus.BlobID]*health
@@ -134,48 +139,18 @@ type Client struct {
 // read fails: that is what being offline is.
 func New(members []Member, opts *Options) *Client {
 	c := &Client{log: slog.New(slog.DiscardHandler), health: make(map[walrus.BlobID]*health)}
+	wait := attempt
 	if opts != nil {
+		if opts.Attempt > 0 {
+			wait = opts.Attempt
+		}
 		c.evidence = opts.Evidence
 		if opts.Logger != nil {
 			c.log = opts.Logger
 		}
 	}
 	for _, m := range members {
-		c.peers = append(c.peers, newPeer(m))
+		c.peers = append(c.peers, newPeer(m, wait))
 	}
 	return c
-}
-
-// Metadata returns a blob's metadata, proven against its id, from the first
-// member that has it. An error wraps fs.ErrNotExist if all say they have none.
-func (c *Client) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error) {
-	if len(c.peers) == 0 {
-		return nil, fmt.Errorf("%w: there is no node to ask for the metadata of blob %s", ErrUnavailable, id)
-	}
-	var errs []error
-	for _, p := range c.inOrder() {
-		meta, err := p.metadata(ctx, id)
-		if err == nil {
-			return meta, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if errors.Is(err, errFalse) {
-			c.log.Warn("node served false metadata", "node", p.Name, "blob", id.String(), "error", err)
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
-	}
-	return nil, fmt.Errorf("%w: no node has the metadata of blob %s: %w", unavailable(errs), id, errors.Join(errs...))
-}
-
-// unavailable returns the class of a failure of all members: that there is no
-// such blob, if all say so.
-func unavailable(errs []error) error {
-	for _, err := range errs {
-		if !errors.Is(err, fs.ErrNotExist) {
-			return ErrUnavailable
-		}
-	}
-	return fs.ErrNotExist
 }

@@ -86,8 +86,9 @@ func (c *Client) check(ctx context.Context, p *peer, id walrus.BlobID, meta *wal
 	g.SetLimit(c.fanout())
 	for _, at := range slivers {
 		g.Go(func() error {
-			var err error
-			if deep {
+			err := errResting // whoever fails is not asked for each
+			if p.Remote && p.standing() == 1 {
+			} else if deep {
 				_, err = c.proveOn(ctx, h, p, id, meta, params, at)
 			} else {
 				err = p.read(ctx, id, params, at, make([]byte, 1), int64(params.SliverLen(at.Axis)-1))
@@ -125,7 +126,7 @@ func (c *Client) checkMetadata(ctx context.Context, p *peer, id walrus.BlobID, r
 		return nil
 	}
 	r.Metadata.Of = 1
-	if _, err := p.metadata(ctx, id); err == nil {
+	if _, err := c.metadataOf(ctx, p, id); err == nil {
 		r.Metadata.Good = 1
 	}
 	return context.Cause(ctx)
@@ -159,7 +160,8 @@ func (c *Client) Repair(ctx context.Context, id walrus.BlobID) ([]Report, error)
 
 func (c *Client) repair(ctx context.Context, p *peer, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, r *Report) error {
 	if r.Metadata.Good < r.Metadata.Of {
-		if err := p.Node.PutMetadata(ctx, id, meta.Append(nil)); err != nil {
+		body := meta.Append(nil)
+		if err := p.put(ctx, func(ctx context.Context) error { return p.Node.PutMetadata(ctx, id, body) }); err != nil {
 			return err
 		}
 	}
@@ -173,7 +175,7 @@ func (c *Client) repair(ctx context.Context, p *peer, id walrus.BlobID, meta *wa
 		if err != nil {
 			return err
 		}
-		if err := p.Node.PutSliver(ctx, id, params, at, chunk.Bytes()); err != nil {
+		if err := p.put(ctx, func(ctx context.Context) error { return p.Node.PutSliver(ctx, id, params, at, chunk.Bytes()) }); err != nil {
 			return err
 		}
 		h.set(p, at, true)

@@ -2,7 +2,10 @@ package blob
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,24 +18,40 @@ const maxEvidence = 64
 
 // An accusation says which node served what instead of what, and when. Beside
 // it lie the bytes. Anyone can check it: hash the bytes as a sliver of the
-// blob, compare with the metadata, compare that with the blob id.
+// blob, compare with the metadata, compare that with the blob id. If it is
+// about metadata, compare the bytes with the blob id.
 type accusation struct {
 	Time     time.Time     `json:"time"`
 	Node     string        `json:"node"`
 	Blob     walrus.BlobID `json:"blob"`
-	Shards   int           `json:"n_shards"`
-	Size     uint64        `json:"blob_bytes"`
-	Axis     string        `json:"axis"`
+	Shards   int           `json:"n_shards,omitempty"`
+	Size     uint64        `json:"blob_bytes,omitempty"`
+	Axis     string        `json:"axis"` // or "metadata"
 	Index    int           `json:"index"`
-	Want     string        `json:"want"`
+	Want     string        `json:"want,omitempty"`
 	Error    string        `json:"error"`
-	Metadata []byte        `json:"metadata"` // the body of a PUT, which proves Want
-	Bytes    string        `json:"bytes"`    // the file beside this one
+	Metadata []byte        `json:"metadata,omitempty"` // the body of a PUT, which proves Want
+	Bytes    string        `json:"bytes"`              // the file beside this one
 }
 
-// accuse keeps evidence of a lie and returns where; "" if it keeps none. A
-// disk that fails is not worth failing a read for.
+// accuse keeps evidence of a false sliver and returns where; "" if it keeps
+// none.
 func (c *Client) accuse(p *peer, id walrus.BlobID, meta *walrus.Metadata, at walrus.SliverID, data []byte, lie error) string {
+	return c.keepEvidence(accusation{
+		Time: time.Now().UTC(), Node: p.Name, Blob: id, Shards: meta.N(), Size: meta.Size,
+		Axis: at.Axis.String(), Index: at.Index, Want: meta.Hash(at).String(), Error: lie.Error(),
+		Metadata: meta.Append(nil),
+	}, data)
+}
+
+// accuseOfMetadata is accuse for metadata.
+func (c *Client) accuseOfMetadata(p *peer, id walrus.BlobID, data []byte, lie error) string {
+	return c.keepEvidence(accusation{Time: time.Now().UTC(), Node: p.Name, Blob: id, Axis: "metadata", Error: lie.Error()}, data)
+}
+
+// keepEvidence writes an accusation and the bytes it is about. A disk that
+// fails is not worth failing a read for.
+func (c *Client) keepEvidence(a accusation, data []byte) string {
 	if c.evidence == "" || os.MkdirAll(c.evidence, 0o700) != nil {
 		return ""
 	}
@@ -40,20 +59,21 @@ func (c *Client) accuse(p *peer, id walrus.BlobID, meta *walrus.Metadata, at wal
 		return ""
 	}
 	// One of each: a node that says it again adds nothing.
-	name := fmt.Sprintf("%s-%s-%d", id, at.Axis, at.Index)
-	a := accusation{
-		Time: time.Now().UTC(), Node: p.Name, Blob: id, Shards: meta.N(), Size: meta.Size,
-		Axis: at.Axis.String(), Index: at.Index, Want: meta.Hash(at).String(), Error: lie.Error(),
-		Metadata: meta.Append(nil), Bytes: name + ".sliver",
-	}
+	node := fnv.New32a()
+	node.Write([]byte(a.Node))
+	name := fmt.Sprintf("%s-%s-%d-%08x", a.Blob, a.Axis, a.Index, node.Sum32())
+	a.Bytes = name + ".false"
 	text, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
 		return ""
 	}
 	path := filepath.Join(c.evidence, name+".json")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return path
+	}
 	if err != nil {
-		return path // it is there, or cannot be
+		return ""
 	}
 	defer f.Close()
 	if _, err := f.Write(append(text, '\n')); err != nil {

@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 	"time"
 
+	"github.com/floefs/floe/engine/node"
 	"github.com/floefs/floe/engine/walrus"
 )
 
@@ -28,9 +30,12 @@ func (c *Client) ReadAt(ctx context.Context, id walrus.BlobID, params walrus.Par
 	for len(p) > 0 {
 		row, at := int(off/width), off%width
 		part := p[:min(int64(len(p)), width-at)]
-		k, err := c.readPatiently(ctx, h, id, params, row, part, at)
-		if err != nil {
-			return false, err
+		// What was proven false a moment ago has been had another way.
+		k := true
+		if n := c.stash.proven(id, params, row, part, int(at)); n > 0 {
+			part = part[:n]
+		} else if k, err = c.readPatiently(ctx, h, id, params, row, part, at); err != nil {
+			return false, c.late(err)
 		}
 		keep = keep || k
 		p, off = p[len(part):], off+int64(len(part))
@@ -53,6 +58,23 @@ func (c *Client) readPatiently(ctx context.Context, h *health, id walrus.BlobID,
 	}
 }
 
+// late makes an error that only says that time is up name the nodes that took
+// it.
+func (c *Client) late(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	var silent []string
+	for _, p := range c.peers {
+		p.mu.Lock()
+		if p.failures > 0 {
+			silent = append(silent, fmt.Sprintf("%s (%s)", p.Name, p.stats.LastError))
+		}
+		p.mu.Unlock()
+	}
+	return fmt.Errorf("%w in time: %w; nodes that do not answer: %s", ErrUnavailable, err, strings.Join(silent, ", "))
+}
+
 // remote reports whether any member is.
 func (c *Client) remote() bool {
 	for _, p := range c.peers {
@@ -70,6 +92,11 @@ func secondary(col int) walrus.SliverID { return walrus.SliverID{Axis: walrus.Se
 // readRow fills p from primary sliver row in one of the three ways.
 func (c *Client) readRow(ctx context.Context, h *health, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) (keep bool, err error) {
 	sound := c.sound(h, id, params, primary(row))
+	if sound != nil && c.lags(sound[0]) && c.detours.Add(1)%probing != 0 && c.swift(h, id, params, row, len(p), off) {
+		if left, err := c.columns(ctx, h, id, params, row, p, off, true); err != nil || len(left) == 0 {
+			return true, err
+		}
+	}
 	if sound != nil {
 		near, err := c.first(ctx, h, sound, id, params, row, p, off)
 		if err == nil {
@@ -93,20 +120,24 @@ func (c *Client) readRow(ctx context.Context, h *health, id walrus.BlobID, param
 	return false, err
 }
 
-// first reads from the holders of a primary sliver, and from the secondary
-// slivers beside them if the first holder is slower than it usually is.
+// first reads from the holders of a primary sliver, and around them at the
+// same time if the first is slower than it usually is.
 func (c *Client) first(ctx context.Context, h *health, holders []*peer, id walrus.BlobID, params walrus.Params, row int, p []byte, off int64) (near bool, err error) {
 	if !holders[0].Remote {
 		return c.ask(ctx, h, holders, id, params, primary(row), p, off)
 	}
-	direct, stopDirect := context.WithCancel(ctx)
-	defer stopDirect()
+	direct, stopDirect := context.WithCancelCause(ctx)
+	defer stopDirect(nil)
 	done := make(chan error, 1)
 	go func() {
 		_, err := c.ask(direct, h, holders, id, params, primary(row), p, off)
 		done <- err
 	}()
-	timer := time.NewTimer(holders[0].hedge())
+	wait := holders[0].hedge()
+	if c.lags(holders[0]) {
+		wait = hedgeFloor // its own past is no measure
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -120,9 +151,15 @@ func (c *Client) first(ctx context.Context, h *health, holders []*peer, id walru
 	defer stopBeside()
 	buf, other := make([]byte, len(p)), make(chan error, 1)
 	go func() {
-		left, err := c.columns(beside, h, id, params, row, buf, off)
-		if err == nil && len(left) > 0 {
-			err = ErrUnavailable
+		left, err := c.columns(beside, h, id, params, row, buf, off, true)
+		for _, s := range left {
+			// Decoding takes a lot more: seldom.
+			if err == nil && !c.mayHedge((params.K1-1)*(s.to-s.from)) {
+				err = ErrUnavailable
+			}
+			if err == nil {
+				err = c.decode(beside, h, id, params, row, buf[s.from-int(off):s.to-int(off)], s, false)
+			}
 		}
 		other <- err
 	}()
@@ -141,7 +178,7 @@ func (c *Client) first(ctx context.Context, h *health, holders []*peer, id walru
 		if err != nil {
 			return false, <-done
 		}
-		stopDirect()
+		stopDirect(errOvertaken)
 		<-done // it writes to p no more
 		copy(p, buf)
 		return false, nil
@@ -168,19 +205,24 @@ func (c *Client) mayHedge(n int) bool {
 	}
 }
 
+// settled reports whether an error says that p does not have a sliver. A
+// remote node that failed or broke off may have it all the same.
+func (p *peer) settled(err error) bool {
+	return !p.Remote || errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) && !node.Transient(err)
+}
+
 // ask reads bytes of a sliver from the first of its holders that has them.
 // near is that holder's. A sliver that is not there is remembered.
 func (c *Client) ask(ctx context.Context, h *health, holders []*peer, id walrus.BlobID, params walrus.Params, at walrus.SliverID, p []byte, off int64) (near bool, err error) {
 	err = fmt.Errorf("nobody has it: %w", fs.ErrNotExist)
 	for _, peer := range holders {
-		if err = peer.read(ctx, id, params, at, p, off); err == nil {
+		if err = c.read(ctx, peer, id, params, at, p, off); err == nil {
 			return peer.Near, nil
 		}
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
-		// A remote node that failed may have the sliver all the same.
-		if !peer.Remote || errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if peer.settled(err) {
 			h.set(peer, at, false)
 		}
 		err = fmt.Errorf("%s: %w", peer.Name, err)

@@ -112,7 +112,7 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 			if failed.has(s.on) {
 				return nil
 			}
-			err := s.on.do(gctx, 0, func(ctx context.Context) error {
+			err := s.on.put(gctx, func(ctx context.Context) error {
 				return s.on.Node.PutSliver(ctx, blob.ID, blob.Params, s.sliver, blob.Sliver(s.sliver))
 			})
 			return failed.note(gctx, s.on, s.on.failed(err))
@@ -136,7 +136,7 @@ func (w *Writer) putMetadata(ctx context.Context, id walrus.BlobID, meta *walrus
 	var g errgroup.Group
 	for _, p := range w.c.peers {
 		g.Go(func() error {
-			err := p.do(ctx, 0, func(ctx context.Context) error { return p.Node.PutMetadata(ctx, id, body) })
+			err := p.put(ctx, func(ctx context.Context) error { return p.Node.PutMetadata(ctx, id, body) })
 			return failed.note(ctx, p, p.failed(err))
 		})
 	}
@@ -254,7 +254,7 @@ func (s placed) holds(ctx context.Context, id walrus.BlobID, meta *walrus.Metada
 	size := p.SliverLen(s.sliver.Axis)
 	if s.sliver.Axis != walrus.Primary || s.sliver.Index >= p.K1 {
 		buf := make([]byte, size)
-		if err := s.on.Node.ReadSliver(ctx, id, p, s.sliver, buf, 0); err != nil {
+		if err := s.on.read(ctx, id, p, s.sliver, buf, 0); err != nil {
 			return false, s.on.failed(err)
 		}
 		_, err := meta.ProveSliver(s.sliver, buf)
@@ -265,7 +265,7 @@ func (s placed) holds(ctx context.Context, id walrus.BlobID, meta *walrus.Metada
 	buf, zeros := make([]byte, min(compared, size)), make([]byte, min(compared, size))
 	for off := 0; off < size; off += len(buf) {
 		got := buf[:min(len(buf), size-off)]
-		if err := s.on.Node.ReadSliver(ctx, id, p, s.sliver, got, int64(off)); err != nil {
+		if err := s.on.read(ctx, id, p, s.sliver, got, int64(off)); err != nil {
 			return false, s.on.failed(err)
 		}
 		n := max(0, min(len(got), len(want)-off))
