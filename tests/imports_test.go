@@ -17,10 +17,11 @@ var allowed = map[string]string{
 	"engine/erasure":       "",
 	"engine/walrus":        "engine/erasure merkle",
 	"engine/catalog":       "merkle",
-	"engine/node":          "engine/walrus",
+	"engine/node":          "engine/walrus merkle",
 	"engine/committee":     "engine/walrus",
 	"engine/node/dir":      "engine/node engine/walrus",
 	"engine/node/nodetest": "engine/node engine/walrus",
+	"engine/node/s3":       "engine/node engine/walrus",
 	"engine/blob":          "engine/erasure engine/node engine/walrus merkle",
 	"engine/publish":       "engine/catalog engine/walrus merkle",
 	"engine":               "engine/catalog engine/walrus merkle",
@@ -31,6 +32,8 @@ var allowed = map[string]string{
 // only lists the packages outside the standard library that just one of ours
 // may touch.
 var only = map[string]string{
+	"github.com/aws/aws-sdk-go-v2":     "engine/node/s3",
+	"github.com/aws/smithy-go":         "engine/node/s3",
 	"github.com/cloudflare/circl":      "engine/walrus",
 	"go.etcd.io/bbolt":                 "cachestore",
 	"github.com/hanwen/go-fuse/v2":     "fs",

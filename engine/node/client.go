@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -342,6 +343,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		<-c.host.slots
 	}
 	resp, err := c.roundTrip(ctx, pace, r)
+	for err != nil && ctx.Err() == nil && errors.Is(err, errIdle) {
+		resp, err = c.roundTrip(ctx, pace, r)
+	}
 	if err != nil {
 		err = explain(caller, ctx, err)
 		done()
@@ -356,7 +360,19 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	return resp, nil
 }
 
+// errIdle says that a body could not be sent over a connection that had been
+// idle: the node may have closed it at the same moment. All requests may be
+// repeated, and each failure takes one such connection away. Requests without
+// a body are repeated by the transport.
+var errIdle = errors.New("the connection was idle before")
+
 func (c *Client) roundTrip(ctx context.Context, pace *pace, r request) (*http.Response, error) {
+	reused := false
+	if r.body != nil {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
+		})
+	}
 	req, err := http.NewRequestWithContext(ctx, r.method, c.url+r.path, nil)
 	if err != nil {
 		return nil, err
@@ -369,23 +385,19 @@ func (c *Client) roundTrip(ctx context.Context, pace *pace, r request) (*http.Re
 		pace.await(c.nw.opts.Answer)
 		return c.rt.RoundTrip(req)
 	}
+	var parts []io.Reader
 	for _, part := range r.body {
+		parts = append(parts, bytes.NewReader(part))
 		req.ContentLength += int64(len(part))
 	}
-	req.GetBody = func() (io.ReadCloser, error) {
-		var parts []io.Reader
-		for _, part := range r.body {
-			parts = append(parts, bytes.NewReader(part))
-		}
-		return &upload{io.MultiReader(parts...), pace, c.nw.opts.Store}, nil
-	}
-	req.Body, _ = req.GetBody()
-	req.Header["Content-Type"] = []string{"application/octet-stream"}
-	// All requests may be repeated; this says so to the transport, without
-	// being sent, for the case that the node has closed an idle connection.
-	req.Header["Idempotency-Key"] = []string{}
+	req.Body = &upload{io.MultiReader(parts...), pace, c.nw.opts.Store}
+	req.Header["Content-Type"] = []string{octets}
 	pace.flow()
-	return c.rt.RoundTrip(req)
+	resp, err := c.rt.RoundTrip(req)
+	if err != nil && reused {
+		err = fmt.Errorf("%w: %w", errIdle, err)
+	}
+	return resp, err
 }
 
 // A download is the body of an answer.

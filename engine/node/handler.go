@@ -53,6 +53,7 @@ type Handler struct {
 	started time.Time
 
 	memory *semaphore.Weighted // bytes
+	reads  limiter             // of slivers that pass through memory
 	proofs limiter             // of what is stored
 	work   limiter             // for requests that cost more than what they answer
 
@@ -82,6 +83,7 @@ func NewHandler(store Store, opts HandlerOptions) (*Handler, error) {
 	h := &Handler{
 		store: store, opts: opts, log: opts.Logger, has: make([]bool, opts.N), started: time.Now(),
 		memory: semaphore.NewWeighted(opts.Memory),
+		reads:  newLimiter(256, 4096),
 		proofs: newLimiter(runtime.GOMAXPROCS(0), 1024),
 		work:   newLimiter(max(1, runtime.GOMAXPROCS(0)/2), 16),
 		params: make(map[walrus.BlobID]walrus.Params),

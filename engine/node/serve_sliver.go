@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/floefs/floe/engine/walrus"
+	"github.com/floefs/floe/merkle"
 )
 
 func (h *Handler) getSliver(w http.ResponseWriter, r *http.Request) error {
@@ -41,11 +42,11 @@ func (h *Handler) getSliver(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(total, 10))
 		return &apiError{status: statusRange, reason: reasonRange, message: fmt.Sprintf("the body has %d bytes", total)}
 	}
-	body, err := h.openSliver(ctx, id, params, at)
+	body, err := h.openSliver(ctx, id, params, at, from, to, r.Method == http.MethodHead)
+	defer body.close()
 	if err != nil {
 		return shortOtherwise(err, errNoSliver)
 	}
-	defer body.close()
 	header := w.Header()
 	header.Set("Content-Type", octets)
 	header.Set("Accept-Ranges", "bytes")
@@ -68,9 +69,15 @@ func (h *Handler) getSliver(w http.ResponseWriter, r *http.Request) error {
 }
 
 const (
-	pieceSize = 256 << 10
-	pieceTime = 8 * time.Second // for a piece of a body, either way: 32 KiB/s
+	pieceSize = 256 << 10 // of a body, in memory
+	filePiece = 1 << 20   // of a file that the kernel sends
 )
+
+// pieceTime returns how long n bytes of a body may take, either way: they
+// flow at 32 KiB/s, or not for 8 s.
+func pieceTime(n int64) time.Duration {
+	return max(8*time.Second, time.Duration(n>>15)*time.Second)
+}
 
 var pieces = sync.Pool{New: func() any { b := make([]byte, pieceSize); return &b }}
 
@@ -102,6 +109,8 @@ func parseRange(header string, total int64) (from, to int64, partial, ok bool) {
 type sliverBody struct {
 	store  Store
 	file   *os.File // that holds the sliver; nil if the store is not in files
+	first  *[]byte  // if not nil, the first piece to be sent
+	done   func()   // ends its turn to pass through memory; nil if it has none
 	id     walrus.BlobID
 	params walrus.Params
 	at     walrus.SliverID
@@ -112,50 +121,77 @@ type inFiles interface {
 	SliverFile(id walrus.BlobID, at walrus.SliverID) (*os.File, error)
 }
 
-// openSliver returns a sliver that is there to its last byte.
-func (h *Handler) openSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID) (*sliverBody, error) {
+// openSliver returns a sliver of whose body bytes [from, to) are to be sent,
+// none of them if head is set. That these bytes are not there should be known
+// now rather than when the answer has begun.
+func (h *Handler) openSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, from, to int64, head bool) (*sliverBody, error) {
 	b := &sliverBody{store: h.store, id: id, params: params, at: at}
-	s, ok := h.store.(inFiles)
-	if !ok {
+	if s, ok := h.store.(inFiles); ok {
+		return b, b.openFile(s)
+	}
+	start, end := b.extent()
+	from, to = max(from, start), min(to, end)
+	if head || from >= to {
 		return b, h.hasSliver(ctx, id, params, at)
 	}
-	f, err := s.SliverFile(id, at)
-	if err != nil {
-		return nil, err
+	if err := h.reads.acquire(ctx); err != nil {
+		return b, err
 	}
-	fi, err := f.Stat()
-	if err == nil && fi.Size() < int64(params.SliverLen(at.Axis)) {
-		err = io.ErrUnexpectedEOF
-	}
+	b.done = h.reads.release
+	b.first = pieces.Get().(*[]byte)
+	return b, h.store.ReadSliver(ctx, id, params, at, (*b.first)[:min(to-from, pieceSize)], from-start)
+}
+
+func (b *sliverBody) openFile(s inFiles) error {
+	f, err := s.SliverFile(b.id, b.at)
 	if err != nil {
-		f.Close()
-		return nil, err
+		return err
 	}
 	b.file = f
-	return b, nil
+	fi, err := f.Stat()
+	if err == nil && fi.Size() < int64(b.params.SliverLen(b.at.Axis)) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func (b *sliverBody) close() {
 	if b.file != nil {
 		b.file.Close()
 	}
+	if b.first != nil {
+		pieces.Put(b.first)
+	}
+	if b.done != nil {
+		b.done()
+	}
+}
+
+// extent returns where in the body the sliver's own bytes are.
+func (b *sliverBody) extent() (start, end int64) {
+	header, _ := b.params.Frame(b.at)
+	start = int64(len(header))
+	return start, start + int64(b.params.SliverLen(b.at.Axis))
 }
 
 // send writes bytes [from, to) of the body.
 func (b *sliverBody) send(ctx context.Context, w http.ResponseWriter, from, to int64) error {
 	header, footer := b.params.Frame(b.at)
-	start := int64(len(header)) // of the sliver
-	end := start + int64(b.params.SliverLen(b.at.Axis))
-	rc := http.NewResponseController(w)
+	start, end := b.extent()
 	if from < start {
 		if _, err := w.Write(header[from:min(to, start)]); err != nil {
 			return err
 		}
 		from = start
 	}
+	most := int64(pieceSize)
+	if b.file != nil {
+		most = filePiece
+	}
+	rc := http.NewResponseController(w)
 	for from < min(to, end) {
-		n := min(to, end, from+pieceSize) - from
-		rc.SetWriteDeadline(time.Now().Add(pieceTime))
+		n := min(to, end, from+most) - from
+		rc.SetWriteDeadline(time.Now().Add(pieceTime(n)))
 		if err := b.sendPiece(ctx, w, from-start, n); err != nil {
 			return err
 		}
@@ -178,13 +214,17 @@ func (b *sliverBody) sendPiece(ctx context.Context, w http.ResponseWriter, off, 
 		_, err := io.CopyN(w, b.file, n) // which is sendfile
 		return err
 	}
-	buf := pieces.Get().(*[]byte)
-	defer pieces.Put(buf)
-	p := (*buf)[:n]
-	if err := b.store.ReadSliver(ctx, b.id, b.params, b.at, p, off); err != nil {
-		return err
+	buf := b.first
+	if buf == nil {
+		buf = pieces.Get().(*[]byte)
+		if err := b.store.ReadSliver(ctx, b.id, b.params, b.at, (*buf)[:n], off); err != nil {
+			pieces.Put(buf)
+			return err
+		}
 	}
-	_, err := w.Write(p)
+	b.first = nil
+	_, err := w.Write((*buf)[:n])
+	pieces.Put(buf)
 	return err
 }
 
@@ -257,35 +297,43 @@ func (h *Handler) putSliver(w http.ResponseWriter, r *http.Request) error {
 	case assignedErr != nil:
 		return assignedErr
 	}
-	there := true
-	if err := shortOtherwise(h.hasSliver(r.Context(), id, params, at), fs.ErrNotExist); errors.Is(err, fs.ErrNotExist) {
-		there = false
-	} else if err != nil {
-		return err
-	}
-	if there && (u.data == nil || h.holds(r.Context(), id, params, at, u.data)) {
-		return writeSuccess(w, http.StatusOK, alreadyStored)
-	}
-	if err := h.proveSliver(r.Context(), meta, params, at, u); err != nil {
-		if there && errors.As(err, new(*apiError)) {
-			return writeSuccess(w, http.StatusOK, alreadyStored)
-		}
-		return err
-	}
-	if err := h.store.PutSliver(r.Context(), id, params, at, u.data); err != nil {
-		return err
-	}
+	there, err := h.storeSliver(r.Context(), meta, params, id, at, u)
 	switch {
+	case err != nil:
+		return err
 	case there:
-		h.log.Warn("replaced a sliver that was false", "blob", id.String(), "sliver", at.String())
-		return writeSuccess(w, http.StatusOK, alreadyStored)
+		return writeSuccess(w, http.StatusOK, "sliver already stored")
 	case pending:
 		return writeSuccess(w, http.StatusAccepted, "sliver buffered pending registration")
 	}
 	return writeSuccess(w, http.StatusCreated, "sliver stored successfully")
 }
 
-const alreadyStored = "sliver already stored"
+// storeSliver stores what was uploaded if it is proven to be the sliver. If
+// there is one already, that stays unless it is false, and nothing about the
+// upload is an error.
+func (h *Handler) storeSliver(ctx context.Context, meta *walrus.Metadata, params walrus.Params, id walrus.BlobID, at walrus.SliverID, u uploaded) (there bool, err error) {
+	switch err := shortOtherwise(h.hasSliver(ctx, id, params, at), fs.ErrNotExist); {
+	case err == nil:
+		there = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	}
+	same := there && u.data != nil && h.holds(ctx, id, params, at, u.data)
+	if !same {
+		if err := h.proveSliver(ctx, meta, params, at, u); err != nil {
+			if there && errors.Is(err, merkle.ErrMismatch) {
+				return true, nil
+			}
+			return there, err
+		}
+		if there {
+			h.log.Warn("a sliver in the store is false, and replaced", "blob", id.String(), "sliver", at.String())
+		}
+	}
+	// Even if it is the same: in its place may be more than it.
+	return there, h.store.PutSliver(ctx, id, params, at, u.data)
+}
 
 // An uploaded sliver is a body that was received: framed as it should be, but
 // not proven.
@@ -366,17 +414,19 @@ func (h *Handler) reserve(ctx context.Context, n int64) error {
 	return errBusy
 }
 
-// proveSliver returns an apiError if u is not sliver at of the blob.
+// proveSliver returns an error that wraps merkle.ErrMismatch, and is an
+// apiError, if u is not sliver at of the blob.
 func (h *Handler) proveSliver(ctx context.Context, meta *walrus.Metadata, params walrus.Params, at walrus.SliverID, u uploaded) error {
 	if u.data == nil || u.symbol != params.Symbol {
-		return invalid(reasonInvalidSliver, "%s has %d bytes in symbols of %d", at, params.SliverLen(at.Axis), params.Symbol)
+		return fmt.Errorf("%w: %w", merkle.ErrMismatch,
+			invalid(reasonInvalidSliver, "%s has %d bytes in symbols of %d", at, params.SliverLen(at.Axis), params.Symbol))
 	}
 	if err := h.proofs.acquire(ctx); err != nil {
 		return err
 	}
 	defer h.proofs.release()
 	if _, err := meta.ProveSliver(at, u.data); err != nil {
-		return invalid(reasonInvalidSliver, "%v", err)
+		return fmt.Errorf("%w: %w", merkle.ErrMismatch, invalid(reasonInvalidSliver, "%v", err))
 	}
 	return nil
 }
@@ -408,7 +458,7 @@ func newBody(w http.ResponseWriter, r *http.Request) *body {
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		b.rc.SetReadDeadline(time.Now().Add(pieceTime))
+		b.rc.SetReadDeadline(time.Now().Add(pieceTime(pieceSize)))
 		b.left = pieceSize
 	}
 	n, err := b.Reader.Read(p)

@@ -124,6 +124,8 @@ func (s *switches) saw(id walrus.BlobID) {
 type Store struct {
 	switches
 	node.Store
+
+	honest bool // about metadata
 }
 
 // NewStore returns a Store that passes everything on to s, until Set.
@@ -173,7 +175,7 @@ func (s *Store) Metadata(ctx context.Context, id walrus.BlobID) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	if fault == WrongBlob {
+	if fault == WrongBlob && !s.honest {
 		id, _ = s.instead(id)
 	}
 	data, err := s.Store.Metadata(ctx, id)
@@ -258,7 +260,8 @@ type Node struct {
 // Serve returns a Node that serves s until the test ends.
 func Serve(t testing.TB, s node.Store, opts node.HandlerOptions) *Node {
 	t.Helper()
-	n := &Node{wrong: NewStore(s), quit: make(chan struct{})}
+	// A handler serves no metadata that it cannot prove; see wrongBlob.
+	n := &Node{wrong: &Store{Store: s, honest: true}, quit: make(chan struct{})}
 	h, err := node.NewHandler(n.wrong, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -285,6 +288,9 @@ func (n *Node) Set(f Fault, delay time.Duration) {
 	switch f {
 	case WrongBlob, WrongShard:
 		n.wrong.Set(f, delay)
+	case GzipBomb:
+		gzipBomb() // so that it takes no time later
+		fallthrough
 	default:
 		n.wrong.Set(None, 0)
 	}
@@ -372,6 +378,7 @@ func (n *Node) spoil(w http.ResponseWriter, r *http.Request, fault Fault, delay 
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		body = body[:len(body)/2]
 		send()
+		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	case Dripping:
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -389,15 +396,9 @@ func (n *Node) spoil(w http.ResponseWriter, r *http.Request, fault Fault, delay 
 		}
 		send()
 	case GzipBomb:
-		var packed bytes.Buffer
-		z := gzip.NewWriter(&packed)
-		for range 64 {
-			z.Write(make([]byte, 1<<20))
-		}
-		z.Close()
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Del("Content-Length")
-		body = packed.Bytes()
+		body = gzipBomb()
 		send()
 	case Endless:
 		w.Header().Del("Content-Length")
@@ -419,9 +420,20 @@ func (n *Node) spoil(w http.ResponseWriter, r *http.Request, fault Fault, delay 
 	case FalseLength:
 		w.Header().Set("Content-Length", strconv.Itoa(1<<40))
 		send()
+		http.NewResponseController(w).Flush()
 		n.wait(r, time.Hour)
 	}
 }
+
+var gzipBomb = sync.OnceValue(func() []byte {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for range 64 {
+		z.Write(make([]byte, 1<<20))
+	}
+	z.Close()
+	return packed.Bytes()
+})
 
 func (n *Node) record(r *http.Request) *httptest.ResponseRecorder {
 	answer := httptest.NewRecorder()
