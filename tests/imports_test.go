@@ -17,7 +17,7 @@ var allowed = map[string]string{
 	"engine/erasure":       "",
 	"engine/walrus":        "engine/erasure merkle",
 	"engine/catalog":       "merkle",
-	"engine/node":          "engine/walrus",
+	"engine/node":          "engine/walrus merkle",
 	"engine/committee":     "engine/walrus",
 	"engine/node/dir":      "engine/node engine/walrus",
 	"engine/node/nodetest": "engine/node engine/walrus",
