@@ -25,8 +25,9 @@ var allowed = map[string]string{
 	"engine/blob":          "engine/erasure engine/node engine/walrus merkle",
 	"engine/publish":       "engine/catalog engine/walrus merkle",
 	"engine":               "engine/catalog engine/walrus merkle",
+	"engine/web":           "engine engine/catalog engine/walrus merkle",
 	"fs":                   "engine engine/catalog merkle",
-	"cmd/floe":             "cachestore engine engine/blob engine/catalog engine/committee engine/node engine/node/dir engine/publish engine/walrus fs merkle",
+	"cmd/floe":             "cachestore engine engine/blob engine/catalog engine/committee engine/node engine/node/dir engine/publish engine/walrus engine/web fs merkle",
 }
 
 // only lists the packages outside the standard library that just one of ours

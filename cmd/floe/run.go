@@ -47,7 +47,7 @@ func init() {
 		putCommand, mountCommand, umountCommand, statusCommand,
 		lsCommand, statCommand, duCommand, findCommand, catCommand, cpCommand,
 		verifyCommand, repairCommand, nodesCommand,
-		nodeCommand, keygenCommand,
+		nodeCommand, serveCommand, keygenCommand,
 		datasetsCommand, rmCommand, cacheCommand,
 		blobIDCommand, versionCommand, completionCommand, helpCommand,
 		completeCommand, mountHelperCommand,
