@@ -4,7 +4,7 @@ BIN     := bin/floe
 FUZZ    ?= 100000x
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build vet staticcheck test test-race test-huge bench fuzz demo demo-train deps clean help
+.PHONY: all build vet staticcheck test test-race test-huge bench fuzz demo demo-train interop deps clean help
 
 all: build vet staticcheck test ## build, vet, staticcheck, test
 
@@ -47,6 +47,9 @@ demo: build ## put, mount, compare, damage, compare again; DIR= chooses the tree
 
 demo-train: build ## train on the mount and on local files; installs torch and a dataset
 	@$(GO) run ./tests/train $(BIN)
+
+interop: build ## the official Walrus SDK against our nodes; needs node and npm
+	$(GO) run ./tests/interop $(BIN)
 
 clean:
 	rm -rf bin
