@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,33 +26,32 @@ const (
 )
 
 var server struct {
+	once    sync.Once
 	address string // of the gateway; empty if there is none
 	root    string // whose directories are the buckets
 	why     string // there is none
+	stop    func() // nil if there is none
 }
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "floe-s3-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	code := m.Run()
+	if server.stop != nil {
+		server.stop()
 	}
-	defer os.RemoveAll(dir)
-	stop, err := start(dir)
-	if err != nil {
-		server.why = err.Error()
-	} else {
-		defer stop()
-	}
-	return m.Run()
+	os.Exit(code)
 }
 
 // start builds and starts the gateway.
-func start(dir string) (stop func(), err error) {
+func start() (stop func(), err error) {
+	dir, err := os.MkdirTemp("", "floe-s3-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(dir)
+		}
+	}()
 	build := exec.Command("go", "install", gateway)
 	build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -80,7 +80,11 @@ func start(dir string) (stop func(), err error) {
 	}
 	ended := make(chan struct{}) // closed when the gateway has
 	go func() { c.Wait(); close(ended) }()
-	stop = func() { c.Process.Kill(); <-ended }
+	stop = func() {
+		c.Process.Kill()
+		<-ended
+		os.RemoveAll(dir)
+	}
 	for range 200 {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
@@ -123,6 +127,14 @@ func environment(t *testing.T, endpoint string) {
 // needGateway makes the environment that of the gateway.
 func needGateway(t *testing.T) {
 	t.Helper()
+	server.once.Do(func() {
+		stop, err := start()
+		if err != nil {
+			server.why = err.Error()
+			return
+		}
+		server.stop = stop
+	})
 	if server.address == "" {
 		t.Skipf("NOT TESTED against an S3 server: %s", server.why)
 	}
