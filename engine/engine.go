@@ -119,7 +119,7 @@ func New(blobs Blobs, cache Cache, opts *Options) *Engine {
 	}
 	e := &Engine{
 		blobs: blobs, cache: cache, log: o.Logger, patience: o.Fetch,
-		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), ready: newBudget(o.Memory / 8), budget: newBudget(o.Memory / 8 * 3),
+		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), ready: newBudget(max(o.Memory/8, 2*MaxRead)), budget: newBudget(o.Memory / 8 * 3),
 	}
 	e.life, e.end = context.WithCancel(context.Background())
 	return e

@@ -392,3 +392,21 @@ func TestHitsNeverWaitForMisses(t *testing.T) {
 	cancel()
 	hung.Wait()
 }
+
+func TestTheLargestReadFitsIntoTheLeastMemory(t *testing.T) {
+	data := random(10, 9<<20)
+	w := newWorld(t, 100, 64<<20, func(tree string) { write(tree, "f", data) })
+	for _, cache := range []engine.Cache{nil, newMemoryCache()} {
+		eng := engine.New(blob.New([]blob.Member{{Name: "store", Node: w.store}}, nil), cache, &engine.Options{Memory: 1})
+		defer eng.Close()
+		ds := must(eng.Open(t.Context(), w.id))(t)
+		f := must(ds.File(t.Context(), must(ds.Resolve(t.Context(), "f"))(t)))(t)
+		for range 2 {
+			s := must(f.Read(t.Context(), 5, 2*engine.MaxRead))(t)
+			if s.Len() != engine.MaxRead {
+				t.Errorf("%d bytes read", s.Len())
+			}
+			s.Release()
+		}
+	}
+}

@@ -2,17 +2,21 @@ package web_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/walrus"
+	"github.com/floefs/floe/engine/web"
 )
 
 func TestPatchesOfQuilts(t *testing.T) {
@@ -175,4 +179,58 @@ func TestDirectoriesOfDatasets(t *testing.T) {
 	}
 	w.want(top+"/", 304, nil, html, "If-None-Match: "+page.Header.Get("ETag"))
 	w.refuse(top+"/?limit=x", 400, "MALFORMED_REQUEST")
+}
+
+func TestADamagedDatasetServesTheRightBytesOrNone(t *testing.T) {
+	w := newWorld(t)
+	id := w.putTree(buildTree(t))
+	path := "/v1/datasets/" + id.String() + "/d/big.bin"
+	spoil := func(row int) {
+		for blob, err := range w.store.Blobs() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.damage(blob, row)
+		}
+	}
+	spoil(1)
+	w.serve()
+	w.want(path, 200, random(1<<20, 1<<20))
+	w.want(path, 206, random(1<<20, 1<<20)[100_000:900_000], "Range: bytes=100000-899999")
+	spoil(0)
+	w.serve()
+	w.refuse(path, 503, "BLOB_UNAVAILABLE")
+}
+
+func TestMoreRequestsThanAllowedAreRefused(t *testing.T) {
+	release, held := make(chan struct{}), make(chan struct{})
+	h := web.New(nil, waiting{held: held, release: release}, &web.Options{Requests: 1})
+	path := "/v1/blobs/" + walrus.BlobID{1}.String()
+	done := make(chan int)
+	ask := func() *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		return rec
+	}
+	go func() { done <- ask().Code }()
+	<-held
+	if rec := ask(); rec.Code != 429 || rec.Header().Get("Retry-After") == "" {
+		t.Errorf("%d: %s", rec.Code, rec.Body)
+	}
+	close(release)
+	if code := <-done; code != 404 {
+		t.Errorf("the first: %d", code)
+	}
+}
+
+// waiting has no blobs, and takes its time to say so.
+type waiting struct {
+	engine.Blobs
+	held, release chan struct{}
+}
+
+func (w waiting) Metadata(context.Context, walrus.BlobID) (*walrus.Metadata, error) {
+	close(w.held)
+	<-w.release
+	return nil, fs.ErrNotExist
 }

@@ -11,7 +11,7 @@
 //     byte that was not proven is ever sent.
 //   - Ranges and patches of quilts get the default consistency check too.
 //   - /v1/datasets/ID/PATH are the files and directories of datasets.
-//   - Objects of Sui cannot be resolved, and blobs not be joined.
+//   - Objects of Sui are not resolved: blobs are asked for by their ids.
 package web
 
 import (
@@ -107,6 +107,8 @@ func New(eng *engine.Engine, blobs engine.Blobs, opts *Options) *Handler {
 		"GET /v1/blobs/by-quilt-id/{quilt}/{identifier...}": h.getPatchByName,
 		"GET /v1/quilts/{quilt}/patches":                    h.getPatches,
 		"GET /v1alpha/blobs/{blob}/stream":                  h.streamBlob,
+		"GET /v1alpha/blobs/concat":                         h.getJoined,
+		"POST /v1alpha/blobs/concat":                        h.postJoined,
 		"GET /v1/datasets/{dataset}":                        h.getFile,
 		"GET /v1/datasets/{dataset}/{path...}":              h.getFile,
 	} {
@@ -123,7 +125,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store") // until it is known to be a success
 	if r.Method == http.MethodOptions {
-		header.Set("Access-Control-Allow-Methods", "GET, HEAD")
+		header.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
 		header.Set("Access-Control-Allow-Headers", "*")
 		header.Set("Access-Control-Max-Age", "86400")
 		w.WriteHeader(http.StatusNoContent)
@@ -137,6 +139,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) handle(serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
+		// Of the connection's last answer the deadline may be over.
+		http.NewResponseController(w).SetWriteDeadline(begun.Add(stalled))
 		err := h.admit(w, r, serve)
 		if err != nil {
 			h.fail(w, r, err)
@@ -167,6 +171,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		level = slog.LevelWarn
 	}
 	h.log.Log(r.Context(), level, "request failed", "method", r.Method, "path", r.URL.Path, "status", known.code, "error", err)
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stalled))
 	known.write(w)
 }
 
@@ -191,6 +196,7 @@ GET /v1/blobs/by-quilt-patch-id/{patch_id}
 GET /v1/blobs/by-quilt-id/{quilt_id}/{identifier}
 GET /v1/quilts/{quilt_id}/patches
 GET /v1alpha/blobs/{blob_id}/stream
+GET /v1alpha/blobs/concat?ids=A,B       or POST {"ids":["A","B"]}
 GET /v1/datasets/{dataset_id}/{path}    a directory: ?from=&limit=
 GET /status
 `

@@ -174,6 +174,9 @@ func (s *Store) ReadSliver(ctx context.Context, id walrus.BlobID, _ walrus.Param
 		}
 		return fmt.Errorf("%s at %d: %w", f.Name(), off, err)
 	}
+	if len(p) >= longRead {
+		s.readAhead(f, id, at, off+int64(len(p)))
+	}
 	return nil
 }
 
