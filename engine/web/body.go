@@ -15,8 +15,8 @@ type source interface {
 	size() int64
 
 	// load returns proven bytes from off on, which lies before the end: at
-	// least one, about n if it can choose. Release says that they are used no
-	// more.
+	// least one, about n if it can choose, none behind the end. Release says
+	// that they are used no more.
 	load(ctx context.Context, off int64, n int) (parts []merkle.Chunk, release func(), err error)
 }
 
@@ -29,7 +29,16 @@ type window struct {
 func (w window) size() int64 { return w.n }
 
 func (w window) load(ctx context.Context, off int64, n int) ([]merkle.Chunk, func(), error) {
-	return w.source.load(ctx, w.from+off, n)
+	parts, release, err := w.source.load(ctx, w.from+off, n)
+	left := w.n - off
+	for i, c := range parts {
+		if int64(c.Len()) >= left {
+			parts = append(parts[:i:i], c.Slice(0, int(left)))
+			break
+		}
+		left -= int64(c.Len())
+	}
+	return parts, release, err
 }
 
 var errClosed = errors.New("the answer has ended")

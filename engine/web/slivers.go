@@ -124,7 +124,8 @@ func (s rows) load(ctx context.Context, off int64, _ int) ([]merkle.Chunk, func(
 	if err != nil {
 		return nil, nil, err
 	}
-	return []merkle.Chunk{c.Slice(at, c.Len())}, release, nil
+	end := min(int64(c.Len()), int64(at)+s.size()-off) // zeros follow the end
+	return []merkle.Chunk{c.Slice(at, int(end))}, release, nil
 }
 
 // columns is the source of what lies in neighbouring columns of a quilt.
