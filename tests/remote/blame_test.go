@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,49 +114,6 @@ func TestALiarGetsNoTrafficAfterItsThirdLie(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Such a node sends true slivers to whoever checks slivers, and false parts of
-// them to whoever reads.
-func TestANodeThatLiesOnlyInPartIsFoundOutAndGoneAround(t *testing.T) {
-	t.Parallel()
-	f := plant(t, 4, 3, 3, 2, 1)
-	client := f.client()
-	liar := f.nodes[0]
-	liar.before = func(r *http.Request) {
-		if r.Header.Get("Range") != "" {
-			liar.Set(nodetest.Lying, 0)
-		} else {
-			liar.Set(nodetest.None, 0)
-		}
-	}
-	f.readAll(t, client)
-	f.checkBlame(t, client, []int{0}, true)
-	if s := stats(client, liar.name); s.Lies == 0 {
-		t.Error("it was not found out")
-	}
-}
-
-// As above, but the node tells the truth every other time: no check of it can
-// be relied on for the next read.
-func TestANodeThatLiesNowAndThenDoesNoHarm(t *testing.T) {
-	t.Parallel()
-	f := plant(t, 4, 3, 3, 2, 1)
-	client := f.client()
-	for i, m := range f.nodes[:1] {
-		n := i
-		m.before = func(*http.Request) {
-			if n++; n%2 == 0 {
-				m.Set(nodetest.Lying, 0)
-			} else {
-				m.Set(nodetest.None, 0)
-			}
-		}
-	}
-	for range 3 {
-		f.readAll(t, client)
-	}
-	f.checkBlame(t, client, []int{0}, false)
 }
 
 // Without a place for evidence a liar is counted all the same.
