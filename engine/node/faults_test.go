@@ -214,6 +214,39 @@ func TestABodyThatIsNotTaken(t *testing.T) {
 	}
 }
 
+// Neither does a node that answers by the byte take longer than its time.
+func TestHeadersByTheByte(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for {
+					for _, c := range []byte("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 1000)) {
+						if _, err := conn.Write([]byte{c}); err != nil {
+							return
+						}
+						time.Sleep(50 * time.Millisecond)
+					}
+				}
+			}()
+		}
+	}()
+	begun := time.Now()
+	_, err = newClient(t, "http://"+ln.Addr().String(), hasty()).Metadata(t.Context(), walrus.BlobID{1})
+	if !errors.Is(err, node.ErrSlow) || time.Since(begun) > 3*time.Second {
+		t.Errorf("got error %v after %v", err, time.Since(begun))
+	}
+}
+
 func TestAHostGetsOnlySoManyRequestsAtATime(t *testing.T) {
 	w := newFaultyWorld(t)
 	w.node.Set(nodetest.Hung, 0)

@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -142,6 +144,72 @@ func TestHeadersAreBounded(t *testing.T) {
 			t.Errorf("got %.40q after %v", got, took)
 		}
 	})
+}
+
+// Walrus' own clients speak HTTP/2 alone, ours HTTP/1.1 alone.
+func TestServingWithTLS(t *testing.T) {
+	key, err := walrus.GenerateNetworkKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin, err := walrus.NewNetworkPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := certificate(t, key, &key.PublicKey)
+	h, err := node.NewHandler(newDir(t), node.HandlerOptions{N: nodetest.N})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- node.Serve(ctx, ln, h, &node.ServeOptions{Certificate: &cert}) }()
+
+	nw := node.NewNetwork(&node.NetworkOptions{Nets: node.AnyNet})
+	defer nw.Close()
+	url := "https://" + ln.Addr().String()
+	c, err := node.NewClient(nw, url, &node.ClientOptions{Key: &pin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := nodetest.Encode(t, nodetest.N, nodetest.Bytes(1, 1<<20))
+	nodetest.Put(t, c, b)
+	at := walrus.SliverID{Axis: walrus.Secondary, Index: 4}
+	got := make([]byte, 1000)
+	if err := c.ReadSliver(t.Context(), b.ID, b.Params, at, got, 100); err != nil || !bytes.Equal(got, b.Sliver(at)[100:1100]) {
+		t.Errorf("HTTP/1.1: %v", err)
+	}
+	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer tr.CloseIdleConnections()
+	for rng, want := range map[string][]byte{"": bodyOf(b, at), "bytes=500-300000": nil} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, sliverURL(url, b, at), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rng != "" {
+			req.Header.Set("Range", rng)
+			want = bodyOf(b, at)[500:min(300001, len(bodyOf(b, at)))]
+		}
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.ProtoMajor != 2 || !bytes.Equal(got, want) {
+			t.Errorf("%s of range %q: %d bytes, %v", resp.Proto, rng, len(got), err)
+		}
+	}
+	tr.CloseIdleConnections()
+	nw.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
