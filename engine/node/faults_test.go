@@ -229,6 +229,7 @@ func TestHeadersByTheByte(t *testing.T) {
 			}
 			go func() {
 				defer conn.Close()
+				conn.Read(make([]byte, 4096)) // the request
 				for {
 					for _, c := range []byte("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 1000)) {
 						if _, err := conn.Write([]byte{c}); err != nil {
