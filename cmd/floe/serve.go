@@ -61,7 +61,7 @@ func (s *webServer) run(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer rd.Close()
-	limitHeap(e, 2*rd.memory+rd.memory/2+64<<20)
+	limitHeap(e, 2*rd.memory+64<<20)
 	ln, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("%w: --listen names another address", err)
@@ -70,6 +70,6 @@ func (s *webServer) run(ctx context.Context, e *env, args []string) error {
 		ln.Close()
 		return err
 	}
-	handler := web.New(rd.Engine, rd.blobs, &web.Options{Memory: rd.memory, Fetch: s.timeout, Logger: s.log})
+	handler := web.New(rd.Engine, rd.blobs, &web.Options{Memory: rd.memory / 2, Fetch: s.timeout, Logger: s.log})
 	return node.Serve(ctx, ln, handler, &node.ServeOptions{Conns: 1024, Logger: s.log})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/floefs/floe/merkle"
 )
@@ -43,8 +44,14 @@ func (w window) load(ctx context.Context, off int64, n int) ([]merkle.Chunk, fun
 
 var errClosed = errors.New("the answer has ended")
 
-// readAhead is the most that is asked of a source at once.
-const readAhead = 1 << 20
+const (
+	// readAhead is the most that is asked of a source at once.
+	readAhead = 1 << 20
+
+	// turn is how long a piece is held. Whoever has not taken it by then has to
+	// get it again, after all who wait for the memory it lies in.
+	turn = 10 * time.Second
+)
 
 // A body reads a source for http.ServeContent, which may still be reading
 // when it returns. It holds one piece at a time, and remembers what failed.
@@ -56,6 +63,7 @@ type body struct {
 	off     int64      // of the next read
 	at      int64      // of parts
 	n       int64      // bytes in parts
+	since   time.Time  // they are held
 	ahead   int        // to ask for next
 	parts   []merkle.Chunk
 	release func() // nil: nothing is held
@@ -81,7 +89,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	p = p[:min(int64(len(p)), size-b.off)]
-	if b.off < b.at || b.off >= b.at+b.n {
+	if b.off < b.at || b.off >= b.at+b.n || time.Since(b.since) > turn {
 		if b.err = b.load(len(p)); b.err != nil {
 			return 0, b.err
 		}
@@ -114,7 +122,7 @@ func (b *body) load(want int) error {
 	if err != nil {
 		return err
 	}
-	b.parts, b.release, b.at = parts, release, b.off
+	b.parts, b.release, b.at, b.since = parts, release, b.off, time.Now()
 	for _, c := range parts {
 		b.n += int64(c.Len())
 	}
