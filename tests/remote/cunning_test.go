@@ -113,7 +113,9 @@ func TestAHungNodeIsLeftAlone(t *testing.T) {
 	for _, chunk := range rand.New(rand.NewPCG(53, 0)).Perm(len(data) / 16384) {
 		check(t, f, make([]byte, 16<<10), chunk*16384, data)
 	}
-	if n := c.nodes[0].requests.Load(); n > 16 {
+	n := c.nodes[0].requests.Load()
+	t.Logf("it was asked %d times", n)
+	if n > 8 {
 		t.Errorf("it was asked %d times in %d reads", n, len(data)/16384)
 	}
 }
@@ -124,8 +126,8 @@ func TestMetadataDoesNotWaitForEachHungNode(t *testing.T) {
 	f := plant(t, 1, 1, 1, 1, 9)
 	f.bad(nodetest.Hung, 0, 1, 2, 3)
 	o := f.options()
-	o.Attempt = readTimeout // one attempt is all the time there is
-	ctx, cancel := context.WithTimeout(t.Context(), readTimeout)
+	o.Attempt = readTimeout // so that it is the network that gives up, after 2*attempt
+	ctx, cancel := context.WithTimeout(t.Context(), 6*attempt)
 	defer cancel()
 	if _, err := blob.New(f.members(), o).Metadata(ctx, f.id); err != nil {
 		t.Error(err)
