@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 )
 
 // What nodes say beside bytes: JSON, in one form for successes and one for
@@ -166,6 +167,7 @@ func writeJSON(w http.ResponseWriter, code int, form any) error {
 // writeBytes answers with BCS.
 func writeBytes(w http.ResponseWriter, b []byte) error {
 	w.Header().Set("Content-Type", octets)
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(http.StatusOK)
 	w.Write(b)
 	return nil

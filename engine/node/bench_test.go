@@ -108,3 +108,42 @@ func newClient(t testing.TB, url string, opts *node.NetworkOptions) *node.Client
 	}
 	return c
 }
+
+// What it costs to store a sliver that is proven, without a disk.
+func BenchmarkPutSliver(b *testing.B) {
+	for _, c := range []struct{ n, size int }{{100, 16 << 20}, {1000, 1 << 20}} {
+		b.Run(fmt.Sprintf("shards=%d/blob=%dM", c.n, c.size>>20), func(b *testing.B) {
+			blob := nodetest.Encode(b, c.n, nodetest.Bytes(1, c.size))
+			store := memory{}
+			client := newClient(b, start(b, store, node.HandlerOptions{N: c.n}), nil)
+			if err := client.PutMetadata(b.Context(), blob.ID, blob.Metadata.Append(nil)); err != nil {
+				b.Fatal(err)
+			}
+			at := walrus.SliverID{Axis: walrus.Primary, Index: 1}
+			b.SetBytes(int64(blob.Params.SliverLen(at.Axis)))
+			b.ReportAllocs()
+			for b.Loop() {
+				delete(store, blob.ID.String()+at.String()) // else it is only compared
+				if err := client.PutSliver(b.Context(), blob.ID, blob.Params, at, blob.Sliver(at)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkMetadata(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("shards=%d", n), func(b *testing.B) {
+			blob := nodetest.Encode(b, n, nodetest.Bytes(1, 5003))
+			store := newDir(b)
+			nodetest.Put(b, store, blob, walrus.SliverID{})
+			client := newClient(b, start(b, store, node.HandlerOptions{N: n}), nil)
+			for b.Loop() {
+				if _, err := client.Metadata(b.Context(), blob.ID); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

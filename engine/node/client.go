@@ -143,7 +143,7 @@ func (c *Client) readSliver(ctx context.Context, id walrus.BlobID, params walrus
 		c.noRanges.Store(0)
 		want := fmt.Sprintf("bytes %d-%d/%d", first, first+int64(len(p))-1, total)
 		if got := resp.Header.Get("Content-Range"); got != want {
-			return fmt.Errorf("%w: range %q, want %q", ErrProtocol, got, want)
+			return fmt.Errorf("%w: range %q, want %q", ErrProtocol, printable(got), want)
 		}
 		if err := checkLength(resp, int64(len(p))); err != nil {
 			return err
@@ -435,9 +435,12 @@ func explain(caller, ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	var own *url.Error
-	if errors.As(err, &own) {
-		return own.Err
-	}
-	return err
+	return shortError{err}
 }
+
+// A shortError is an error whose text, of which a part may be a node's, is
+// fit for a log.
+type shortError struct{ error }
+
+func (e shortError) Error() string { return printable(e.error.Error()) }
+func (e shortError) Unwrap() error { return e.error }

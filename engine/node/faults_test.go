@@ -149,8 +149,8 @@ func (w *faultyWorld) check(t *testing.T, what string, want outcome, call func()
 	case err != nil && node.Transient(err) != want.transient:
 		t.Errorf("%s: transient is %v of %v", what, node.Transient(err), err)
 	}
-	if err != nil && len(err.Error()) > 1000 {
-		t.Errorf("%s: message of %d bytes", what, len(err.Error()))
+	if err != nil && (len(err.Error()) > 500 || strings.Contains(err.Error(), "\x1b")) {
+		t.Errorf("%s: message of %d bytes: %q", what, len(err.Error()), err)
 	}
 }
 

@@ -54,7 +54,7 @@ type Handler struct {
 
 	memory *semaphore.Weighted // bytes
 	reads  limiter             // of slivers that pass through memory
-	proofs limiter             // of what is stored
+	proofs limiter             // of what is stored, and signatures
 	work   limiter             // for requests that cost more than what they answer
 
 	mu     sync.Mutex // guards what follows

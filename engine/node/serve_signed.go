@@ -50,6 +50,10 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, object *walrus
 	if err := h.complete(r.Context(), id); err != nil {
 		return otherwise(err, &apiError{status: statusPrecondition, reason: reasonMissingSlivers, message: "slivers are missing"})
 	}
+	if err := h.proofs.acquire(r.Context()); err != nil {
+		return err
+	}
+	defer h.proofs.release()
 	m := walrus.StoredMessage{Epoch: h.opts.Epoch, Blob: id, Object: object}
 	return writeSuccess(w, http.StatusOK, signedForm{h.opts.Key.SignMessage(m.Bytes())})
 }

@@ -346,7 +346,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case NotHTTP:
 		if c := hijack(w); c != nil {
-			c.Write([]byte("SSH-2.0-OpenSSH_9.9\r\n" + strings.Repeat("\x00\xff", 1000)))
+			c.Write([]byte("SSH-2.0-OpenSSH_9.9 " + strings.Repeat("\x00\xff\x1b[2J", 5000)))
 			c.Close()
 		}
 	case WholeRange:
