@@ -27,7 +27,7 @@ var allowed = map[string]string{
 	"engine":               "engine/catalog engine/walrus merkle",
 	"engine/web":           "engine engine/catalog engine/walrus merkle",
 	"fs":                   "engine engine/catalog merkle",
-	"cmd/floe":             "cachestore engine engine/blob engine/catalog engine/committee engine/node engine/node/dir engine/publish engine/walrus engine/web fs merkle",
+	"cmd/floe":             "cachestore engine engine/blob engine/catalog engine/committee engine/node engine/node/dir engine/node/s3 engine/publish engine/walrus engine/web fs merkle",
 }
 
 // only lists the packages outside the standard library that just one of ours

@@ -48,8 +48,12 @@ func (p *place) member(n committee.Node, base string, create bool, near func(pat
 		m.client, err = node.NewClient(p.network, n.URL, &node.ClientOptions{Key: n.NetworkKey})
 		m.Node, m.Remote = m.client, true
 		return m, err
+	case scheme == s3Scheme:
+		m.Node, err = p.bucket(n.URL)
+		m.Remote = true
+		return m, err
 	case scheme != dirScheme || rest == "":
-		return m, fmt.Errorf("url %q: it can be http://HOST:PORT, https://HOST:PORT or dir:PATH", n.URL)
+		return m, fmt.Errorf("url %q: it can be http://HOST:PORT, https://HOST:PORT, s3://BUCKET/PREFIX or dir:PATH", n.URL)
 	}
 	path := rest
 	if !filepath.IsAbs(path) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"github.com/floefs/floe/engine/committee"
 	"github.com/floefs/floe/engine/node"
 	"github.com/floefs/floe/engine/node/dir"
+	"github.com/floefs/floe/engine/node/s3"
 )
 
 // storeVariable is the variable that sets --from and --to.
@@ -19,15 +21,18 @@ const storeVariable = "FLOE_STORE"
 const (
 	dirScheme       = "dir"
 	committeeScheme = "committee"
+	s3Scheme        = "s3"
 )
 
-// A place is where blobs are: a store in a directory, or a committee of nodes.
+// A place is where blobs are: a store in a directory or in a bucket, or a
+// committee of nodes.
 type place struct {
 	url       string               // as names remember it
-	store     *dir.Store           // nil: it is a committee
+	store     *dir.Store           // nil: it is not in a directory
 	committee *committee.Committee // nil: it is a store
 	members   []member
 	network   *node.Network // of a committee's nodes
+	buckets   []*s3.Store
 }
 
 // A member is one node of a place.
@@ -48,8 +53,9 @@ func (m member) String() string {
 }
 
 // placeOf returns the kind and the path of the place that url names:
-// committee:PATH, or a path that ends as committee files do; dir:PATH, or any
-// other path. Empty means the default store.
+// committee:PATH, or a path that ends as committee files do; s3://BUCKET/PREFIX,
+// whose path is all of it; dir:PATH, or any other path. Empty means the default
+// store.
 func (e *env) placeOf(url string) (kind, path string, err error) {
 	if url == "" {
 		return dirScheme, e.defaultStore(), nil
@@ -63,10 +69,12 @@ func (e *env) placeOf(url string) (kind, path string, err error) {
 		return dirScheme, e.abs(url), nil
 	case (scheme == dirScheme || scheme == committeeScheme) && path != "":
 		return scheme, e.abs(path), nil
+	case scheme == s3Scheme:
+		return scheme, url, nil
 	case scheme == "http" || scheme == "https":
 		return "", "", usagef("%s: a node holds only some shards: write the path of a committee file, which names all nodes", url)
 	}
-	return "", "", usagef("%s: places of the kind %q are not supported: write dir:PATH, or the path of a committee file", url, scheme)
+	return "", "", usagef("%s: places of the kind %q are not supported: write dir:PATH, s3://BUCKET/PREFIX, or the path of a committee file", url, scheme)
 }
 
 // openPlace opens the place at url to read from it. near says which
@@ -76,8 +84,11 @@ func (e *env) openPlace(url string, near func(path string) bool) (*place, error)
 	if err != nil {
 		return nil, err
 	}
-	if kind == committeeScheme {
+	switch kind {
+	case committeeScheme:
 		return openCommittee(path, false, near)
+	case s3Scheme:
+		return bucketPlace(path)
 	}
 	s, err := dir.Open(path, false)
 	if errors.Is(err, fs.ErrNotExist) && url == "" {
@@ -97,8 +108,11 @@ func (e *env) createPlace(url string) (*place, error) {
 		return nil, err
 	}
 	far := func(string) bool { return false }
-	if kind == committeeScheme {
+	switch kind {
+	case committeeScheme:
 		return openCommittee(path, true, far)
+	case s3Scheme:
+		return bucketPlace(path)
 	}
 	s, err := dir.Open(path, true)
 	if err != nil {
@@ -113,11 +127,33 @@ func storePlace(s *dir.Store, near func(path string) bool) *place {
 	return &place{url: url, store: s, members: []member{m}}
 }
 
-// onlyStore returns the store in a directory that p is; an error if p is a
-// committee, which has no list of datasets.
+// bucketPlace returns the store in a bucket, which holds blobs alone. It asks
+// the service nothing yet; bucket and credentials are those of AWS' own
+// variables and files.
+func bucketPlace(url string) (*place, error) {
+	p := &place{url: url}
+	s, err := p.bucket(url)
+	if err != nil {
+		return nil, err
+	}
+	p.members = []member{{Member: blob.Member{Name: url, Node: s, Remote: true}, url: url}}
+	return p, nil
+}
+
+// bucket opens a store in a bucket, which close gives back.
+func (p *place) bucket(url string) (*s3.Store, error) {
+	s, err := s3.Open(context.Background(), url, nil)
+	if err == nil {
+		p.buckets = append(p.buckets, s)
+	}
+	return s, err
+}
+
+// onlyStore returns the store in a directory that p is; an error if p is
+// something else, which has no list of datasets.
 func (p *place) onlyStore(what string) (*dir.Store, error) {
 	if p.store == nil {
-		return nil, usagef("floe %s needs a store in a directory; nodes of a committee keep no list of datasets (%s): there the id is what counts", what, p.url)
+		return nil, usagef("floe %s needs a store in a directory; committees and buckets keep no list of datasets (%s): there the id is what counts", what, p.url)
 	}
 	return p.store, nil
 }
@@ -157,5 +193,8 @@ func (p *place) lock() (release func(), err error) {
 func (p *place) close() {
 	if p.network != nil {
 		p.network.Close()
+	}
+	for _, b := range p.buckets {
+		b.Close()
 	}
 }

@@ -41,7 +41,7 @@ setuid bits, owners) is left out and counted.
 `,
 	new: func(f *flags) action {
 		p := &putter{}
-		f.StringVar(&p.to, "to", "", "put into `PLACE`, dir:PATH or a committee file")
+		f.StringVar(&p.to, "to", "", "put into `PLACE`: dir:PATH, s3://BUCKET/PREFIX or a committee file")
 		f.otherwise("to", "~/.local/share/floe/store")
 		f.variable["to"] = storeVariable
 		f.StringVar(&p.name, "name", "", "call the dataset `NAME` from now on")

@@ -86,7 +86,7 @@ type sources struct {
 
 // fromFlag declares the flag that says where to read.
 func (s *sources) fromFlag(f *flags) {
-	f.StringArrayVar(&s.from, "from", nil, "read from `PLACE`, dir:PATH or a committee file; repeat it\nfor more, the best first")
+	f.StringArrayVar(&s.from, "from", nil, "read from `PLACE`: dir:PATH, s3://BUCKET/PREFIX or a committee\nfile; repeat it for more, the best first")
 	f.otherwise("from", "where put left the dataset")
 	f.variable["from"] = storeVariable
 }

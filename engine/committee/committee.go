@@ -9,7 +9,8 @@
 //
 //	[[node]]
 //	name = "alpha"            # default: the URL
-//	url = "http://10.0.0.1:9185"   # http://, https://, or dir:PATH
+//	url = "http://10.0.0.1:9185"   # http://, https://, s3://BUCKET/PREFIX, or dir:PATH,
+//	                          # which starts where the file lies
 //	shards = "0-24, 99"       # or [0, 1, 2]
 //	public_key = "..."        # BLS key in base64, by which confirmations are checked; optional
 //	network_key = "..."       # P-256 key in base64, the only one TLS accepts; optional
