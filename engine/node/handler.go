@@ -60,6 +60,7 @@ type Handler struct {
 	mu     sync.Mutex // guards what follows
 	params map[walrus.BlobID]walrus.Params
 	metas  map[walrus.BlobID]*walrus.Metadata
+	whole  map[walrus.BlobID]bool // blobs of which everything was there once
 }
 
 // NewHandler returns a Handler that serves store.
@@ -88,6 +89,7 @@ func NewHandler(store Store, opts HandlerOptions) (*Handler, error) {
 		work:   newLimiter(max(1, runtime.GOMAXPROCS(0)/2), 16),
 		params: make(map[walrus.BlobID]walrus.Params),
 		metas:  make(map[walrus.BlobID]*walrus.Metadata),
+		whole:  make(map[walrus.BlobID]bool),
 	}
 	for _, s := range opts.Shards {
 		if s < 0 || s >= opts.N {

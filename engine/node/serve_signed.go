@@ -78,7 +78,28 @@ func (h *Handler) complete(ctx context.Context, id walrus.BlobID) error {
 			return shortOtherwise(h.hasSliver(ctx, id, params, at), fs.ErrNotExist)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.whole) >= maxParams {
+		clear(h.whole)
+	}
+	h.whole[id] = true
+	return nil
+}
+
+// certified returns nil if all slivers of a blob that the node should have are
+// there, or were once: being certified is not undone by a loss.
+func (h *Handler) certified(ctx context.Context, id walrus.BlobID) error {
+	h.mu.Lock()
+	whole := h.whole[id]
+	h.mu.Unlock()
+	if whole {
+		return nil
+	}
+	return h.complete(ctx, id)
 }
 
 // inconsistencyProof signs that a blob is inconsistent, if that is proven.
@@ -153,8 +174,8 @@ type permanentStatus struct {
 const epochsAhead = 53
 
 // blobStatus tells what there is of a blob. Nothing is registered, so one of
-// which the node has the metadata is permanent, and it is certified when the
-// node would confirm that it has its part.
+// which the node has the metadata is permanent, and it is certified once the
+// node could confirm that it has its part.
 func (h *Handler) blobStatus(w http.ResponseWriter, r *http.Request) error {
 	id, err := blobOf(r)
 	if err != nil {
@@ -169,7 +190,7 @@ func (h *Handler) blobStatus(w http.ResponseWriter, r *http.Request) error {
 	s.Permanent.EndEpoch = h.opts.Epoch + epochsAhead
 	s.Permanent.Event.TxDigest = "11111111111111111111111111111111" // 32 zero bytes in base58
 	s.Permanent.Event.EventSeq = "0"
-	switch err := h.complete(r.Context(), id); {
+	switch err := h.certified(r.Context(), id); {
 	case err == nil:
 		s.Permanent.IsCertified, s.Permanent.CertifiedEpoch = true, &h.opts.Epoch
 	case !errors.Is(err, fs.ErrNotExist):
