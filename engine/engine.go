@@ -77,6 +77,10 @@ type Options struct {
 	Memory int64         // bytes for everything in flight and kept; default 256 MiB
 	Fetch  time.Duration // after which a fetch is given up, whoever may wait for it; default 60 s
 	Logger *slog.Logger  // default: silent
+
+	// Near says that the blobs are on disks at hand, which answer at once: then
+	// a reader fetches for itself, which costs less than sharing a fetch.
+	Near bool
 }
 
 // Engine opens datasets. It is safe for concurrent use.
@@ -86,6 +90,7 @@ type Engine struct {
 	log   *slog.Logger
 
 	patience time.Duration // with a fetch
+	near     bool          // see Options
 
 	kept   *recent // interior chunks and table pages
 	data   *recent // data chunks that were read one by one
@@ -118,7 +123,7 @@ func New(blobs Blobs, cache Cache, opts *Options) *Engine {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		blobs: blobs, cache: cache, log: o.Logger, patience: o.Fetch,
+		blobs: blobs, cache: cache, log: o.Logger, patience: o.Fetch, near: o.Near,
 		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), ready: newBudget(max(o.Memory/8, 2*MaxRead)), budget: newBudget(o.Memory / 8 * 3),
 	}
 	e.life, e.end = context.WithCancel(context.Background())

@@ -270,6 +270,30 @@ func TestInterruptedReaderProgresses(t *testing.T) {
 	t.Error("no progress in 200 tries")
 }
 
+// A reader may leave before the fetch it asked for has begun.
+func TestReadersThatLeaveAtOnceDoNoHarm(t *testing.T) {
+	data := random(11, 4<<20)
+	w := newWorld(t, 100, 64<<20, func(tree string) { write(tree, "f", data) })
+	ds := w.open(nil)
+	f := must(ds.File(t.Context(), must(ds.Resolve(t.Context(), "f"))(t)))(t)
+	must(f.ReadAt(t.Context(), make([]byte, 1), 0))(t)
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		wg.Go(func() {
+			p := make([]byte, 100<<10)
+			for _, ctx := range []context.Context{ctx, t.Context()} {
+				_, err := f.ReadAt(ctx, p, int64(i)*4000)
+				if err == nil && !bytes.Equal(p, data[i*4000:][:len(p)]) || err != nil && ctx.Err() == nil {
+					t.Errorf("wrong bytes, %v", err)
+				}
+			}
+		})
+		wg.Go(cancel)
+	}
+	wg.Wait()
+}
+
 func TestErrorsAreNotRemembered(t *testing.T) {
 	w := newWorld(t, 10, 1<<20, func(tree string) { write(tree, "f", random(5, 100)) })
 	ds := w.open(newMemoryCache())

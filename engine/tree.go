@@ -98,14 +98,22 @@ func (t *tree) fetch(ctx context.Context, level int, i int64, want []byte, buf *
 	off, _ := t.layout.At(level, i)
 	at := t.at + off
 	n := len(buf.b)
-	key := fetchKey{t.d, t.root, t.at, level, i, n}
-	c, buf, err := t.d.e.do(ctx, key, buf, func(ctx context.Context) (merkle.Chunk, error) {
-		run := merkle.NewRun(buf.b)
+	run := merkle.NewRun(buf.b) // the fetch's own: a reader that leaves has no buf any more
+	fill := func(ctx context.Context) (merkle.Chunk, error) {
 		if err := t.fill(ctx, at, want, &run); err != nil {
 			return merkle.Chunk{}, err
 		}
 		return run.Chunk(0, n), nil
-	})
+	}
+	var c merkle.Chunk
+	var err error
+	if t.d.e.near {
+		if c, err = fill(ctx); err != nil {
+			buf.release()
+		}
+	} else {
+		c, buf, err = t.d.e.do(ctx, fetchKey{t.d, t.root, t.at, level, i, n}, buf, fill)
+	}
 	if err != nil {
 		return merkle.Chunk{}, nil, fmt.Errorf("chunk %d of level %d (%d bytes at position %d): %w", i, level, n, at, err)
 	}

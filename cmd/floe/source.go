@@ -163,7 +163,7 @@ func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
 		cache = rd.cache
 	}
 	rd.blobs = blob.New(blobMembers(rd.nodes), &blob.Options{Logger: r.log, Evidence: e.evidenceDir()})
-	rd.Engine = engine.New(rd.blobs, cache, &engine.Options{Memory: rd.memory, Fetch: r.timeout, Logger: r.log})
+	rd.Engine = engine.New(rd.blobs, cache, &engine.Options{Memory: rd.memory, Fetch: r.timeout, Logger: r.log, Near: rd.near && !r.offline})
 	return rd, nil
 }
 
