@@ -36,10 +36,10 @@ func (f *fsys) walk(op, name string, last bool) (catalog.Entry, error) {
 		return fail(fs.ErrInvalid)
 	}
 	dirs := []catalog.Entry{f.d.Root()} // from the top to where we are
-	todo := strings.Split(name, "/")
-	for links := 0; len(todo) > 0; {
-		part := todo[0]
-		todo = todo[1:]
+	ahead := strings.Split(name, "/")
+	for links := 0; len(ahead) > 0; {
+		part := ahead[0]
+		ahead = ahead[1:]
 		dir := dirs[len(dirs)-1]
 		switch part {
 		case "", ".":
@@ -61,11 +61,11 @@ func (f *fsys) walk(op, name string, last bool) (catalog.Entry, error) {
 			}
 			return fail(err)
 		}
-		if e.Type == catalog.Symlink && (last || len(todo) > 0) {
+		if e.Type == catalog.Symlink && (last || len(ahead) > 0) {
 			if links++; links > maxSymlinks || path.IsAbs(e.Target) {
 				return fail(fs.ErrNotExist)
 			}
-			todo = append(strings.Split(e.Target, "/"), todo...)
+			ahead = append(strings.Split(e.Target, "/"), ahead...)
 			continue
 		}
 		dirs = append(dirs, e)
