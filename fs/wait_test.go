@@ -80,9 +80,7 @@ func TestABlockedReaderCanBeKilled(t *testing.T) {
 func mustRun(t *testing.T, at string, args []string) *client {
 	t.Helper()
 	path, err := exec.LookPath(args[0])
-	if err != nil {
-		t.Skip("SKIPPED: ", err)
-	}
+	must(t, err)
 	c := &client{t: t, cmd: exec.Command(path), done: make(chan struct{})}
 	for _, a := range args[1:] {
 		c.cmd.Args = append(c.cmd.Args, strings.Replace(a, "hung", at+"/hung", 1))

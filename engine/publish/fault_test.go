@@ -225,7 +225,7 @@ func TestUnreadableFilesAreNamedBeforeAnythingIsStored(t *testing.T) {
 func TestAFullDiskIsAnErrorAndTheNextRunGoesOn(t *testing.T) {
 	mnt := t.TempDir()
 	if err := unix.Mount("tmpfs", mnt, "tmpfs", 0, "size=12m"); err != nil {
-		t.Skip("cannot mount a small file system: ", err)
+		skipUnlessRoot(t, "mounting a small file system", err)
 	}
 	t.Cleanup(func() { unix.Unmount(mnt, unix.MNT_DETACH) })
 	dir := memoryDir(t)
@@ -250,7 +250,7 @@ func TestAFullDiskIsAnErrorAndTheNextRunGoesOn(t *testing.T) {
 func TestATemporaryDirectoryThatIsFullIsAnError(t *testing.T) {
 	mnt := t.TempDir()
 	if err := unix.Mount("tmpfs", mnt, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skip("cannot mount a small file system: ", err)
+		skipUnlessRoot(t, "mounting a small file system", err)
 	}
 	t.Cleanup(func() { unix.Unmount(mnt, unix.MNT_DETACH) })
 	dir := memoryDir(t)
@@ -441,4 +441,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	if peak == 0 || peak > 512<<10 {
 		t.Errorf("%d KiB of memory, want at most 512 MiB: %s", peak, out)
 	}
+}
+
+// skipUnlessRoot skips what takes root, for anyone else; for root, that it
+// cannot be done is a failure.
+func skipUnlessRoot(t *testing.T, what string, err error) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		t.Fatalf("%s: %v", what, err)
+	}
+	t.Skipf("SKIPPED: %s takes root: %v", what, err)
 }

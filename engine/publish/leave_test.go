@@ -97,7 +97,7 @@ func TestOtherFileSystemsAreLeftOutOnDemand(t *testing.T) {
 	dir := memoryDir(t)
 	mustWrite(t, filepath.Join(dir, "mnt/below"), nil)
 	if err := unix.Mount("tmpfs", filepath.Join(dir, "mnt"), "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("cannot mount: ", err)
+		skipUnlessRoot(t, "mounting", err)
 	}
 	t.Cleanup(func() { unix.Unmount(filepath.Join(dir, "mnt"), unix.MNT_DETACH) })
 	mustWrite(t, filepath.Join(dir, "mnt/on it"), []byte("x"))

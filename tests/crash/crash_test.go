@@ -178,7 +178,7 @@ func smallDisk(t *testing.T, size string) string {
 	dir := filepath.Join(world.Scratch(t), "disk")
 	must(t, os.Mkdir(dir, 0o755))
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skip("SKIPPED: cannot mount a small file system: ", err)
+		t.Fatal("mounting a small file system: ", err)
 	}
 	t.Cleanup(func() { must(t, errors.Join(syscall.Unmount(dir, syscall.MNT_DETACH))) })
 	return dir
