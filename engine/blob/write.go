@@ -25,24 +25,30 @@ const putting = 8
 // Safe for concurrent use.
 type Writer struct {
 	c      *Client
-	shards int // of the committee; 0: the one member holds blobs alone
+	peers  []*peer // of c, that are written to
+	shards int     // of the committee; 0: the one member holds blobs alone
 }
 
 // Writer returns a Writer. The client must have one member that is to hold
 // blobs alone, or the members of one committee, which between them hold every
 // shard once.
-func (c *Client) Writer() (*Writer, error) {
-	if len(c.peers) == 1 && c.peers[0].Shards == nil {
-		return &Writer{c, 0}, nil
+func (c *Client) Writer() (*Writer, error) { return c.WriterFrom(0) }
+
+// WriterFrom is Writer for the members from the one numbered first on. The
+// others are only read from.
+func (c *Client) WriterFrom(first int) (*Writer, error) {
+	peers := c.peers[first:]
+	if len(peers) == 1 && peers[0].Shards == nil {
+		return &Writer{c, peers, 0}, nil
 	}
-	if len(c.peers) == 0 || c.peers[0].Shards == nil {
-		return nil, fmt.Errorf("storing needs one store or one committee, not %d stores", len(c.peers))
+	if len(peers) == 0 || peers[0].Shards == nil {
+		return nil, fmt.Errorf("storing needs one store or one committee, not %d stores", len(peers))
 	}
-	n := c.peers[0].Shards.of
+	n := peers[0].Shards.of
 	held := make([]string, n)
-	for _, p := range c.peers {
+	for _, p := range peers {
 		if p.Shards == nil || p.Shards.of != n {
-			return nil, fmt.Errorf("storing needs one committee; %s is not of the same as %s", p.Name, c.peers[0].Name)
+			return nil, fmt.Errorf("storing needs one committee; %s is not of the same as %s", p.Name, peers[0].Name)
 		}
 		for i, in := range p.Shards.set {
 			if in && held[i] != "" {
@@ -58,7 +64,7 @@ func (c *Client) Writer() (*Writer, error) {
 			return nil, fmt.Errorf("no node holds shard %d of %d", i, n)
 		}
 	}
-	return &Writer{c, n}, nil
+	return &Writer{c, peers, n}, nil
 }
 
 // Shards returns for how many shards blobs must be encoded; 0 means any.
@@ -73,7 +79,7 @@ type placed struct {
 // place returns which slivers are stored where, systematic ones first.
 func (w *Writer) place(id walrus.BlobID, p walrus.Params) []placed {
 	var all []placed
-	for _, peer := range w.c.peers {
+	for _, peer := range w.peers {
 		for _, at := range peer.slivers(id, p) {
 			all = append(all, placed{at, peer})
 		}
@@ -98,12 +104,12 @@ func (w *Writer) Rows(p walrus.Params) int {
 func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 	failed := newFailures(w.shards)
 	if w.shards > 0 {
-		if err := w.putMetadata(ctx, blob.ID, blob.Metadata, failed); err != nil {
+		if err := putMetadata(ctx, blob.ID, blob.Metadata, w.peers, failed); err != nil {
 			return err
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(putting * max(1, len(w.c.peers)/2))
+	g.SetLimit(putting * max(1, len(w.peers)/2))
 	for _, s := range w.place(blob.ID, blob.Params) {
 		g.Go(func() error {
 			if gctx.Err() != nil {
@@ -112,10 +118,7 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 			if failed.has(s.on) {
 				return nil
 			}
-			err := s.on.put(gctx, func(ctx context.Context) error {
-				return s.on.Node.PutSliver(ctx, blob.ID, blob.Params, s.sliver, blob.Sliver(s.sliver))
-			})
-			return failed.note(gctx, s.on, s.on.failed(err))
+			return s.put(gctx, blob.ID, blob.Params, blob.Sliver(s.sliver), failed)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -123,7 +126,7 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 	}
 	w.c.forget(blob.ID)
 	if w.shards == 0 {
-		return w.putMetadata(ctx, blob.ID, blob.Metadata, failed)
+		return putMetadata(ctx, blob.ID, blob.Metadata, w.peers, failed)
 	}
 	for p, err := range failed.by {
 		w.c.log.Warn("node does not have the blob, repair completes it", "node", p.Name, "blob", blob.ID.String(), "error", err)
@@ -131,10 +134,20 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 	return nil
 }
 
-func (w *Writer) putMetadata(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, failed *failures) error {
+// put stores the sliver. A node that fails is noted; the error is that of one
+// too many.
+func (s placed) put(ctx context.Context, id walrus.BlobID, params walrus.Params, data []byte, failed *failures) error {
+	err := s.on.put(ctx, func(ctx context.Context) error {
+		return s.on.Node.PutSliver(ctx, id, params, s.sliver, data)
+	})
+	return failed.note(ctx, s.on, s.on.failed(err))
+}
+
+// putMetadata stores metadata on each of peers; as to errors it is like put.
+func putMetadata(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, peers []*peer, failed *failures) error {
 	body := meta.Append(nil)
 	var g errgroup.Group
-	for _, p := range w.c.peers {
+	for _, p := range peers {
 		g.Go(func() error {
 			err := p.put(ctx, func(ctx context.Context) error { return p.Node.PutMetadata(ctx, id, body) })
 			return failed.note(ctx, p, p.failed(err))
@@ -228,7 +241,7 @@ func (w *Writer) Stored(ctx context.Context, id walrus.BlobID, p walrus.Params, 
 		}
 		return absent(err)
 	}
-	return true, w.putMetadata(ctx, id, meta, failed)
+	return true, putMetadata(ctx, id, meta, w.peers, failed)
 }
 
 // errDiffers says that a sliver is not what it should be.
