@@ -19,7 +19,7 @@ const maxJSON = 256 << 10
 // Health returns what the node tells of itself, with its shards.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var h Health
-	if err := c.askJSON(ctx, request{method: http.MethodGet, path: "/v1/health?detailed=true"}, &h); err != nil {
+	if err := c.askJSON(ctx, Request{Method: http.MethodGet, Path: "/v1/health?detailed=true"}, &h); err != nil {
 		return h, fmt.Errorf("health: %w", err)
 	}
 	return h, nil
@@ -35,7 +35,7 @@ func (c *Client) Confirm(ctx context.Context, id walrus.BlobID, object *walrus.O
 		path = blobPath(id) + "/confirmation/deletable/" + object.String()
 	}
 	var form signedForm
-	if err := c.askJSON(ctx, request{method: http.MethodGet, path: path}, &form); err != nil {
+	if err := c.askJSON(ctx, Request{Method: http.MethodGet, Path: path}, &form); err != nil {
 		return walrus.SignedMessage{}, fmt.Errorf("confirmation of blob %s: %w", id, err)
 	}
 	return form.Signed, nil
@@ -44,9 +44,9 @@ func (c *Client) Confirm(ctx context.Context, id walrus.BlobID, object *walrus.O
 // ReportInconsistency shows the node that a blob is inconsistent, and asks it
 // to sign that.
 func (c *Client) ReportInconsistency(ctx context.Context, id walrus.BlobID, proof *walrus.InconsistencyProof) (walrus.SignedMessage, error) {
-	r := request{
-		method: http.MethodPost, path: blobPath(id) + "/inconsistencyProof/" + proof.Target.Axis.String(),
-		body: [][]byte{proof.Append(nil)},
+	r := Request{
+		Method: http.MethodPost, Path: blobPath(id) + "/inconsistencyProof/" + proof.Target.Axis.String(),
+		Body: [][]byte{proof.Append(nil)},
 	}
 	var form signedForm
 	if err := c.askJSON(ctx, r, &form); err != nil {
@@ -73,13 +73,13 @@ func (c *Client) RecoverySymbols(ctx context.Context, id walrus.BlobID, params w
 }
 
 // askJSON sets data to the data of a successful answer.
-func (c *Client) askJSON(ctx context.Context, r request, data any) error {
-	resp, err := c.send(ctx, r)
+func (c *Client) askJSON(ctx context.Context, r Request, data any) error {
+	resp, err := c.at.Send(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := readAnswer(resp, maxJSON)
+	body, err := ReadAnswer(resp, maxJSON)
 	if err != nil {
 		return err
 	}

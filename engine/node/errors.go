@@ -85,8 +85,8 @@ func Transient(err error) bool {
 // maxErrorBody is how much of an error's body is looked at.
 const maxErrorBody = 16 << 10
 
-// statusError returns the error that an answer is.
-func statusError(resp *http.Response) error {
+// StatusOf returns the error, a StatusError, that an answer is.
+func StatusOf(resp *http.Response) error {
 	e := &StatusError{Code: resp.StatusCode}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	var form errorForm

@@ -151,6 +151,7 @@ func (nw *Network) newTransport(key *walrus.NetworkPublicKey) *http.Transport {
 		MaxIdleConnsPerHost:    nw.opts.PerHost,
 		MaxConnsPerHost:        nw.opts.PerHost,
 		IdleConnTimeout:        90 * time.Second,
+		ExpectContinueTimeout:  time.Second, // for requests that ask first whether their body is wanted
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }

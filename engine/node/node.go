@@ -18,6 +18,9 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"io/fs"
 
 	"github.com/floefs/floe/engine/walrus"
 )
@@ -43,4 +46,18 @@ type Store interface {
 	// what it can tell is false, and slivers of which it has no metadata.
 	PutMetadata(ctx context.Context, id walrus.BlobID, data []byte) error
 	PutSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, data []byte) error
+}
+
+// CheckRange refuses a read of n bytes from off on that a sliver does not have.
+func CheckRange(params walrus.Params, at walrus.SliverID, n int, off int64) error {
+	size := int64(params.SliverLen(at.Axis))
+	switch {
+	case at.Index < 0 || at.Index >= params.N:
+		return fmt.Errorf("%d shards: %w", params.N, fs.ErrNotExist)
+	case off < 0:
+		return fmt.Errorf("negative offset: %w", fs.ErrInvalid)
+	case off > size || int64(n) > size-off:
+		return fmt.Errorf("sliver has %d bytes: %w", size, io.ErrUnexpectedEOF)
+	}
+	return nil
 }
