@@ -131,6 +131,9 @@ type Client struct {
 	hedged   atomic.Int64 // bytes asked for beside a slow node
 	detours  atomic.Int64 // reads whose first holder lags behind the others
 
+	encoding sync.Mutex // guards encoder and what it returns
+	encoder  *walrus.Encoder
+
 	mu     sync.Mutex // guards health
 	health map[walrus.BlobID]*health
 }

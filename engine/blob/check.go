@@ -3,7 +3,6 @@ package blob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -21,7 +20,8 @@ type Report struct {
 	False    []walrus.SliverID // not what the metadata says
 	Metadata Copies
 	Tolerate int // slivers that may be bad before the blob cannot be read from a member that holds it alone
-	Rebuilt  int // slivers that Repair stored
+	Copied   int // slivers that Repair and Copy stored as another member has them
+	Rebuilt  int // and those they computed
 }
 
 // Copies counts copies of the metadata.
@@ -30,7 +30,10 @@ type Copies struct{ Good, Of int }
 // Bad returns how many slivers are missing or false.
 func (r Report) Bad() int { return len(r.Missing) + len(r.False) }
 
-// Whole reports whether nothing is wrong.
+// Restored returns how many slivers were stored.
+func (r Report) Restored() int { return r.Copied + r.Rebuilt }
+
+// Whole reports whether nothing was wrong.
 func (r Report) Whole() bool { return r.Bad() == 0 && r.Metadata.Good == r.Metadata.Of }
 
 // Kept returns how many primary slivers a store that holds a blob alone
@@ -51,15 +54,21 @@ func (c *Client) Check(ctx context.Context, id walrus.BlobID, deep bool) ([]Repo
 	if err != nil {
 		return nil, err
 	}
-	var reports []Report
-	for _, p := range c.peers {
-		r, err := c.check(ctx, p, id, meta, params, deep)
-		if err != nil {
-			return nil, err
-		}
-		reports = append(reports, r)
+	return c.checkAll(ctx, c.peers, id, meta, params, deep)
+}
+
+// checkAll checks peers, several at once if each holds few slivers.
+func (c *Client) checkAll(ctx context.Context, peers []*peer, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, deep bool) ([]Report, error) {
+	reports := make([]Report, len(peers))
+	var g errgroup.Group
+	g.SetLimit(max(1, c.fanout()*len(peers)/(2*params.N)))
+	for i, p := range peers {
+		g.Go(func() (err error) {
+			reports[i], err = c.check(ctx, p, id, meta, params, deep)
+			return err
+		})
 	}
-	return reports, nil
+	return reports, g.Wait()
 }
 
 func (c *Client) proven(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, walrus.Params, error) {
@@ -130,58 +139,6 @@ func (c *Client) checkMetadata(ctx context.Context, p *peer, id walrus.BlobID, r
 		r.Metadata.Good = 1
 	}
 	return context.Cause(ctx)
-}
-
-// Repair proves every sliver that each member should hold, rebuilds what is
-// missing or false from proven others, and stores it. What it stores has been
-// proven. The reports say what was found and Rebuilt how much was mended.
-func (c *Client) Repair(ctx context.Context, id walrus.BlobID) ([]Report, error) {
-	meta, params, err := c.proven(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	var reports []Report
-	var failed []error
-	for _, p := range c.peers {
-		r, err := c.check(ctx, p, id, meta, params, true)
-		if err == nil && !r.Whole() {
-			err = c.repair(ctx, p, id, meta, params, &r)
-		}
-		reports = append(reports, r)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("repairing blob %s on %s: %w", id, p.Name, err))
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return reports, errors.Join(failed...)
-}
-
-func (c *Client) repair(ctx context.Context, p *peer, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, r *Report) error {
-	if r.Metadata.Good < r.Metadata.Of {
-		body := meta.Append(nil)
-		if err := p.put(ctx, func(ctx context.Context) error { return p.Node.PutMetadata(ctx, id, body) }); err != nil {
-			return err
-		}
-	}
-	h := c.healthOf(id)
-	bad := slices.Concat(r.Missing, r.False)
-	for _, at := range bad {
-		h.set(p, at, false)
-	}
-	for _, at := range bad {
-		chunk, err := c.rebuild(ctx, id, meta, params, at)
-		if err != nil {
-			return err
-		}
-		if err := p.put(ctx, func(ctx context.Context) error { return p.Node.PutSliver(ctx, id, params, at, chunk.Bytes()) }); err != nil {
-			return err
-		}
-		h.set(p, at, true)
-		r.Rebuilt++
-	}
-	return nil
 }
 
 // rebuild returns a sliver of either axis, proven.

@@ -76,6 +76,7 @@ type NodeStats struct {
 	Errors       int64 // requests that failed, what is absent not counted
 	Absent       int64 // requests for what the node does not have
 	Bytes        int64 // received
+	Stored       int64 // bytes of slivers it took
 	Lies         int64 // slivers and metadata that proved false
 	P50, P95     time.Duration
 	Resting      time.Duration // left alone for so long after failures
@@ -128,13 +129,18 @@ func (p *peer) within(ctx context.Context, limit time.Duration, n int, request f
 	return err
 }
 
-// put runs a request that stores something, again if it failed at once for a
-// reason that may pass. Whoever keeps failing or does not answer is not waited
-// for: that would be for each blob.
+// put runs a request that stores something, as insist does.
 func (p *peer) put(ctx context.Context, request func(context.Context) error) error {
+	return p.insist(ctx, storing*p.attempt, request)
+}
+
+// insist runs a request, again if it failed at once for a reason that may pass.
+// Whoever keeps failing or does not answer is not waited for: that would be for
+// each blob.
+func (p *peer) insist(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
 	for wait, try := firstWait, 1; ; wait, try = 2*wait, try+1 {
 		began := time.Now()
-		err := p.within(ctx, storing*p.attempt, 0, request)
+		err := p.within(ctx, limit, 0, request)
 		if err == nil || !p.Remote || try == tries || !node.Transient(err) || ctx.Err() != nil ||
 			time.Since(began) > p.attempt/2 || p.standing() != 0 {
 			return err

@@ -128,10 +128,14 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 	if w.shards == 0 {
 		return putMetadata(ctx, blob.ID, blob.Metadata, w.peers, failed)
 	}
-	for p, err := range failed.by {
-		w.c.log.Warn("node does not have the blob, repair completes it", "node", p.Name, "blob", blob.ID.String(), "error", err)
-	}
+	w.c.logFailed(blob.ID, failed)
 	return nil
+}
+
+func (c *Client) logFailed(id walrus.BlobID, failed *failures) {
+	for p, err := range failed.by {
+		c.log.Warn("node does not have the blob, repair completes it", "node", p.Name, "blob", id.String(), "error", err)
+	}
 }
 
 // put stores the sliver. A node that fails is noted; the error is that of one
@@ -140,6 +144,11 @@ func (s placed) put(ctx context.Context, id walrus.BlobID, params walrus.Params,
 	err := s.on.put(ctx, func(ctx context.Context) error {
 		return s.on.Node.PutSliver(ctx, id, params, s.sliver, data)
 	})
+	if err == nil {
+		s.on.mu.Lock()
+		s.on.stats.Stored += int64(len(data))
+		s.on.mu.Unlock()
+	}
 	return failed.note(ctx, s.on, s.on.failed(err))
 }
 
@@ -158,7 +167,8 @@ func putMetadata(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, p
 
 // failures are the nodes of a committee that could not be written to.
 type failures struct {
-	allowed int // shards
+	allowed int  // shards
+	any     bool // all may fail, also stores that hold blobs alone
 
 	mu sync.Mutex // guards by
 	by map[*peer]error
@@ -176,13 +186,16 @@ func (f *failures) has(p *peer) bool {
 
 // note takes note of an error of p and returns it if that is one too many.
 func (f *failures) note(ctx context.Context, p *peer, err error) error {
-	if err == nil || ctx.Err() != nil || p.Shards == nil {
+	if err == nil || ctx.Err() != nil || p.Shards == nil && !f.any {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.by[p] == nil {
 		f.by[p] = err
+	}
+	if f.any {
+		return nil
 	}
 	down := 0
 	for p := range f.by {

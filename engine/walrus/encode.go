@@ -34,6 +34,9 @@ func NewEncoder(n int) (*Encoder, error) {
 	return &Encoder{n: n, columns: make([]columnWorker, cores())}, nil
 }
 
+// Shards returns for how many shards the Encoder encodes.
+func (e *Encoder) Shards() int { return e.n }
+
 // Encoded is an encoded blob. What it holds is part of the blob's bytes and of
 // the Encoder's memory, and valid until either is changed, the latter by the
 // next Encode.

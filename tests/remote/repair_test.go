@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"github.com/floefs/floe/engine/blob"
@@ -136,15 +136,23 @@ func TestRepairFillsAnEmptyNode(t *testing.T) {
 	}
 }
 
-// stopping counts slivers that are stored and ends a context after some.
+// stopping counts slivers that are stored and ends a context after some. It
+// takes one at a time: none is under way when the context ends.
 type stopping struct {
 	node.Store
-	left *atomic.Int64
+	*limit
+}
+
+type limit struct {
+	mu   sync.Mutex // guards left
+	left int
 	stop context.CancelFunc
 }
 
 func (s stopping) PutSliver(ctx context.Context, id walrus.BlobID, p walrus.Params, at walrus.SliverID, data []byte) error {
-	if s.left.Add(-1) < 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left--; s.left < 0 {
 		s.stop()
 		return ctx.Err()
 	}
@@ -160,11 +168,10 @@ func TestARepairThatWasInterruptedContinues(t *testing.T) {
 	const step = 3
 	for before := n; before > 0; {
 		ctx, cancel := context.WithCancel(t.Context())
-		var left atomic.Int64
-		left.Store(step)
+		left := &limit{left: step, stop: cancel}
 		members := f.members()
 		for i := range members {
-			members[i].Node = stopping{members[i].Node, &left, cancel}
+			members[i].Node = stopping{members[i].Node, left}
 		}
 		_, err := blob.New(members, f.options()).Repair(ctx, id)
 		cancel()
