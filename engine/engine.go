@@ -97,6 +97,7 @@ type Engine struct {
 	ready  *budget // buffers of reads of what is there
 	budget *budget // buffers of reads that fetch
 	flight flight
+	ahead  *ahead
 
 	life context.Context // of fetches, which outlive the reader that began them; ended by Close
 	end  context.CancelFunc
@@ -126,6 +127,7 @@ func New(blobs Blobs, cache Cache, opts *Options) *Engine {
 		blobs: blobs, cache: cache, log: o.Logger, patience: o.Fetch, near: o.Near,
 		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), ready: newBudget(max(o.Memory/8, 2*MaxRead)), budget: newBudget(o.Memory / 8 * 3),
 	}
+	e.ahead = &ahead{e: e, limit: o.Memory / 8}
 	e.life, e.end = context.WithCancel(context.Background())
 	return e
 }

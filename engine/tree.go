@@ -100,7 +100,7 @@ func (t *tree) fetch(ctx context.Context, level int, i int64, want []byte, buf *
 	n := len(buf.b)
 	run := merkle.NewRun(buf.b) // the fetch's own: a reader that leaves has no buf any more
 	fill := func(ctx context.Context) (merkle.Chunk, error) {
-		if err := t.fill(ctx, at, want, &run); err != nil {
+		if err := t.fill(ctx, level, at, want, &run); err != nil {
 			return merkle.Chunk{}, err
 		}
 		return run.Chunk(0, n), nil
@@ -120,9 +120,9 @@ func (t *tree) fetch(ctx context.Context, level int, i int64, want []byte, buf *
 	return c, buf, nil
 }
 
-// fill proves all of run, from the cache and the blobs in turn: from the cache
+// fill proves all of run, chunks of a level, from the cache and the blobs in turn: from the cache
 // what it has, then from the blobs what it has not.
-func (t *tree) fill(ctx context.Context, at int64, want []byte, run *merkle.Run) error {
+func (t *tree) fill(ctx context.Context, level int, at int64, want []byte, run *merkle.Run) error {
 	for {
 		done := t.fromCache(at, want, run)
 		if want = want[done*merkle.HashSize:]; len(want) == 0 {
@@ -136,7 +136,7 @@ func (t *tree) fill(ctx context.Context, at int64, want []byte, run *merkle.Run)
 			}
 			n = max(1, t.d.e.cache.Absent(ref.id, off, min(n, t.d.chunksInBlob(off))))
 		}
-		if err := t.fromBlobs(ctx, at, want[:n*merkle.HashSize], run); err != nil {
+		if err := t.fromBlobs(ctx, level, at, want[:n*merkle.HashSize], run); err != nil {
 			return err
 		}
 		if want = want[n*merkle.HashSize:]; len(want) == 0 {
@@ -172,7 +172,7 @@ func (t *tree) fromCache(at int64, want []byte, run *merkle.Run) (chunks int) {
 // fromBlobs fetches and proves the chunks whose hashes are want at the front
 // of the rest of run. When one proves false, the blobs are told to find who
 // lies about it, and it and the rest are fetched again.
-func (t *tree) fromBlobs(ctx context.Context, at int64, want []byte, run *merkle.Run) error {
+func (t *tree) fromBlobs(ctx context.Context, level int, at int64, want []byte, run *merkle.Run) error {
 	e := t.d.e
 	start := run.Len()
 	size := min(len(want)/merkle.HashSize*merkle.ChunkSize, len(run.Rest()))
@@ -180,12 +180,11 @@ func (t *tree) fromBlobs(ctx context.Context, at int64, want []byte, run *merkle
 	for accused := -1; ; {
 		proven := run.Len() - start
 		pos, left := at+int64(run.Len()), size-proven
-		k, err := t.d.readAt(ctx, run.Rest()[:left], pos)
+		k, err := e.ahead.readAt(ctx, t, level, run.Rest()[:left], pos)
 		if err != nil {
 			return err
 		}
 		keep = keep || k
-		e.stats.fetched.Add(int64(left))
 		bad := prove(run, want[proven/merkle.ChunkSize*merkle.HashSize:], left)
 		if bad == nil {
 			break
@@ -195,6 +194,7 @@ func (t *tree) fromBlobs(ctx context.Context, at int64, want []byte, run *merkle
 		}
 		accused, keep = proven, true
 		e.stats.lies.Add(1)
+		e.ahead.forget(t.d)
 		pos = at + int64(run.Len())
 		e.log.Warn("bytes proved false, looking for who is to blame", "dataset", t.d.id.String(), "position", pos, "error", bad)
 		if err := t.d.recheck(ctx, pos, int64(min(merkle.ChunkSize, size-proven))); err != nil {
