@@ -251,7 +251,7 @@ type Node struct {
 	URL string
 
 	inner http.Handler
-	wrong *Store // beneath inner; only sends the wrong things
+	wrong *Store // beneath inner; only sends the wrong things. Nil: inner serves no store
 	srv   *httptest.Server
 	quit  chan struct{} // closed by Close
 	once  sync.Once     // for Close
@@ -273,6 +273,17 @@ func Serve(t testing.TB, s node.Store, opts node.HandlerOptions) *Node {
 	return n
 }
 
+// Wrap returns a Node that serves h until the test ends: another API, of which
+// the paths name blobs as /v1/blobs/ID. It cannot have the fault WrongShard.
+func Wrap(t testing.TB, h http.Handler) *Node {
+	t.Helper()
+	n := &Node{inner: h, quit: make(chan struct{})}
+	n.srv = httptest.NewServer(n)
+	n.URL = n.srv.URL
+	t.Cleanup(n.Close)
+	return n
+}
+
 // Close ends the node. From then on connections are refused.
 func (n *Node) Close() {
 	n.once.Do(func() {
@@ -285,15 +296,16 @@ func (n *Node) Close() {
 // Set makes the node misbehave from the next request on.
 func (n *Node) Set(f Fault, delay time.Duration) {
 	n.switches.Set(f, delay)
-	switch f {
-	case WrongBlob, WrongShard:
-		n.wrong.Set(f, delay)
-	case GzipBomb:
+	if f == GzipBomb {
 		gzipBomb() // so that it takes no time later
-		fallthrough
-	default:
-		n.wrong.Set(None, 0)
 	}
+	if n.wrong == nil {
+		return
+	}
+	if f != WrongBlob && f != WrongShard {
+		f = None
+	}
+	n.wrong.Set(f, delay)
 }
 
 // Client returns a client of the node alone.
@@ -444,12 +456,16 @@ func (n *Node) record(r *http.Request) *httptest.ResponseRecorder {
 // wrongBlob answers about another blob; slivers are the inner store's affair.
 func (n *Node) wrongBlob(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(r.URL.Path, "/")
-	if len(parts) == 5 && parts[4] == "metadata" && r.Method == http.MethodGet {
+	seen, swap := &n.switches, len(parts) > 3
+	if n.wrong != nil {
+		seen, swap = &n.wrong.switches, len(parts) == 5 && parts[4] == "metadata" && r.Method == http.MethodGet
+	}
+	if swap {
 		if id, err := walrus.ParseBlobID(parts[3]); err == nil {
-			if o, ok := n.wrong.instead(id); ok {
-				parts[3] = o.String()
-				r.URL.Path = strings.Join(parts, "/")
-			}
+			seen.saw(id)
+			o, _ := seen.instead(id)
+			parts[3] = o.String()
+			r.URL.Path = strings.Join(parts, "/")
 		}
 	}
 	n.inner.ServeHTTP(w, r)
