@@ -40,6 +40,11 @@ type Member struct {
 	// blobs alone, of each the first Kept primary slivers.
 	Shards *Shards
 
+	// Rows says that it has the systematic primary slivers of blobs and nothing
+	// else, not even metadata, as an aggregator does; Shards is nil. It is only
+	// read from: what it lacks is no damage.
+	Rows bool
+
 	// Near says that reading from the node costs no more than reading from a
 	// cache would, so that caching what it returns gains nothing.
 	Near bool
@@ -91,7 +96,7 @@ func (s *Shards) Len() int {
 // holds blobs alone may have more primary slivers than it needs to.
 func (m *Member) mayHave(id walrus.BlobID, params walrus.Params, at walrus.SliverID) bool {
 	if m.Shards == nil {
-		return at.Axis == walrus.Primary
+		return at.Axis == walrus.Primary && (!m.Rows || at.Index < params.K1)
 	}
 	return m.Shards.of == params.N && m.Shards.set[id.PairToShard(at.Pair(params.N), params.N)]
 }

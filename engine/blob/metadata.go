@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/floefs/floe/engine/walrus"
@@ -12,14 +13,18 @@ import (
 
 // Metadata returns a blob's metadata, proven against its id, from the first
 // member that has it. While a remote one does not answer the next is asked. An
-// error wraps fs.ErrNotExist if all say they have none.
+// error wraps fs.ErrNotExist if all say they have none, but those that have
+// only rows: these are not asked.
 func (c *Client) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error) {
 	type answer struct {
 		p    *peer
 		meta *walrus.Metadata
 		err  error
 	}
-	peers := c.inOrder()
+	peers := slices.DeleteFunc(c.inOrder(), func(p *peer) bool { return p.Rows })
+	if len(peers) == 0 && len(c.peers) > 0 {
+		return nil, fmt.Errorf("%w: no node is named that could have the metadata of blob %s", ErrUnavailable, id)
+	}
 	answers := make(chan answer) // from each who is asked
 	asking, stop := context.WithCancelCause(ctx)
 	next, asked := 0, 0 // of peers; of whom no answer came yet

@@ -38,11 +38,11 @@ func (c *Client) Writer() (*Writer, error) { return c.WriterFrom(0) }
 // others are only read from.
 func (c *Client) WriterFrom(first int) (*Writer, error) {
 	peers := c.peers[first:]
-	if len(peers) == 1 && peers[0].Shards == nil {
+	if len(peers) == 1 && peers[0].Shards == nil && !peers[0].Rows {
 		return &Writer{c, peers, 0}, nil
 	}
 	if len(peers) == 0 || peers[0].Shards == nil {
-		return nil, fmt.Errorf("storing needs one store or one committee, not %d stores", len(peers))
+		return nil, fmt.Errorf("storing needs one store or one committee that can be written to, not %d stores", len(peers))
 	}
 	n := peers[0].Shards.of
 	held := make([]string, n)
