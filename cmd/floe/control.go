@@ -50,6 +50,8 @@ type readStatus struct {
 	Served    int64 `json:"served"`
 	Cached    int64 `json:"cached"`     // of these, proven from the cache
 	Fetched   int64 `json:"fetched"`    // from nodes
+	Ahead     int64 `json:"ahead"`      // of these, before anybody asked
+	Unused    int64 `json:"unused"`     // of these, given up before anybody did
 	FalseRuns int64 `json:"false_runs"` // runs of chunks in which something proved false
 }
 
