@@ -27,8 +27,8 @@ import (
 
 // A Member of a committee signs with the weight of its shards.
 type Member struct {
-	Key    PublicKey
-	Weight int // shards
+	Key    PublicKey // zero: it signs nothing
+	Weight int       // shards
 }
 
 // A Committee is who may sign in an epoch, in the order of the bitmap.
@@ -37,7 +37,7 @@ type Member struct {
 type Committee struct {
 	epoch   Epoch
 	members []Member
-	points  []*bls12381.G1 // of the members' keys, which cost more to check than to add
+	points  []*bls12381.G1 // of the members' keys, which cost more to check than to add; nil: no key
 	n       int            // shards
 }
 
@@ -49,12 +49,16 @@ func NewCommittee(epoch Epoch, members []Member) (*Committee, error) {
 		if m.Weight < 0 || m.Weight > MaxShards {
 			return nil, fmt.Errorf("committee: member %d has %d shards", i, m.Weight)
 		}
+		c.n += m.Weight
+		if m.Key == (PublicKey{}) {
+			c.points = append(c.points, nil)
+			continue
+		}
 		point, err := m.Key.point()
 		if err != nil {
 			return nil, fmt.Errorf("committee: member %d: %w", i, err)
 		}
 		c.points = append(c.points, point)
-		c.n += m.Weight
 	}
 	if _, err := NewParams(c.n, 0); err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
@@ -67,6 +71,9 @@ func (c *Committee) Epoch() Epoch { return c.epoch }
 
 // Members returns the members, which must not be changed.
 func (c *Committee) Members() []Member { return c.members }
+
+// Shards returns how many shards the members have between them.
+func (c *Committee) Shards() int { return c.n }
 
 // Quorum returns the least weight that certifies a blob: all but f shards may
 // be those of liars or absent, and yet f+1 honest ones have signed.
@@ -143,6 +150,9 @@ func (c *Committee) verify(cert *Certificate, least int) ([]int, error) {
 		}
 		if i >= len(c.members) {
 			return nil, fmt.Errorf("signed by member %d of %d", i, len(c.members))
+		}
+		if c.points[i] == nil {
+			return nil, fmt.Errorf("signed by member %d, which has no key", i)
 		}
 		signers, keys = append(signers, i), append(keys, c.points[i])
 		weight += c.members[i].Weight

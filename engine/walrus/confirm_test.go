@@ -268,11 +268,78 @@ func TestCommitteesHaveValidKeysAndWeights(t *testing.T) {
 		"3 shards":    {{k, 3}},
 		"1001 shards": {{k, 1000}, {k, 1}},
 		"negative":    {{k, 10}, {k, -1}},
-		"no key":      {{PublicKey{}, 10}},
+		"no point":    {{PublicKey{1}, 10}},
 		"neutral key": {{PublicKey{0xC0}, 10}},
 	} {
 		if _, err := NewCommittee(1, members); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A member without a key has its weight, and nobody can sign for it.
+func TestAMemberWithoutAKeySignsNothing(t *testing.T) {
+	keys := mustKeys(t)
+	c, err := NewCommittee(1, []Member{{keys[0].Public(), 3}, {PublicKey{}, 2}, {keys[1].Public(), 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "shards", c.Shards(), 7)
+	equal(t, "quorum", c.Quorum(), 5)
+	message := StoredMessage{1, BlobID{1}, nil}.Bytes()
+	cert, err := c.Certify(message, map[int]Signature{0: keys[0].Sign(message), 2: keys[1].Sign(message)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.VerifyStored(cert, BlobID{1}); err != nil {
+		t.Error(err)
+	}
+	cert.Signers[0] |= 2 // its key would be the neutral element, which changes no sum
+	if _, _, err := c.VerifyStored(cert, BlobID{1}); err == nil {
+		t.Error("accepted as signed by the member without a key")
+	}
+	if _, err := c.Certify(message, map[int]Signature{1: keys[2].Sign(message)}); err == nil {
+		t.Error("certified by the member without a key")
+	}
+}
+
+// The proof of possession keeps a node from choosing a key that cancels those
+// of others.
+func TestPossessionIsOfOnesOwnKey(t *testing.T) {
+	keys := mustKeys(t)
+	a, b := keys[0], keys[1]
+	if err := a.Public().VerifyPossession(a.Possession()); err != nil {
+		t.Error(err)
+	}
+	if err := a.Public().VerifyPossession(b.Possession()); !errors.Is(err, ErrSignature) {
+		t.Errorf("another's: %v", err)
+	}
+	// a publishes the sum of its key and the negative of b's, and signs alone
+	// for both.
+	minus, err := b.Public().point()
+	if err != nil {
+		t.Fatal(err)
+	}
+	minus.Neg()
+	sum, err := a.Public().point()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum.Add(sum, minus)
+	rogue, err := ParsePublicKey(sum.BytesCompressed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := []byte("b has never seen this")
+	if err := VerifyAggregate([]PublicKey{rogue, b.Public()}, message, a.Sign(message)); err != nil {
+		t.Fatalf("the attack does not work: %v", err)
+	}
+	for _, k := range []*PrivateKey{a, b} {
+		if err := rogue.VerifyPossession(k.Possession()); err == nil {
+			t.Error("possession of a key whose secret nobody has")
+		}
+		if err := rogue.VerifyPossession(k.Sign(PossessionMessage{Key: rogue}.Bytes())); err == nil {
+			t.Error("signed with another key, and yet possession of the rogue one")
 		}
 	}
 }

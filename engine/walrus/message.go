@@ -133,6 +133,18 @@ func ParsePossessionMessage(b []byte) (m PossessionMessage, err error) {
 	return m, d.endMessage("proof of possession")
 }
 
+// Possession returns the proof of possession of k that goes with its public
+// key where no chain registers it: of epoch 0 and address 0.
+func (k *PrivateKey) Possession() Signature {
+	return k.Sign(PossessionMessage{Key: k.public}.Bytes())
+}
+
+// VerifyPossession reports, with ErrSignature, if s is not what Possession
+// returns of k's private key.
+func (k PublicKey) VerifyPossession(s Signature) error {
+	return k.Verify(PossessionMessage{Key: k}.Bytes(), s)
+}
+
 // A SyncShardMessage asks the former owner of a shard for its slivers.
 type SyncShardMessage struct {
 	Epoch     Epoch // in which it is signed
