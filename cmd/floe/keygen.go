@@ -22,7 +22,8 @@ var keygenCommand = command{
   floe keygen --network tls.key      by which clients know it over https
 
 Writes the secret to FILE, which must not exist, for your eyes only, and prints
-the public key as it stands in a committee file.
+the public key as it stands in a committee file, with the proof that it is
+that of a secret: others would not count what the node signs without it.
 `,
 	new: func(f *flags) action {
 		k := &keygen{}
@@ -49,11 +50,11 @@ func (k *keygen) run(ctx context.Context, e *env, args []string) error {
 	return err
 }
 
-// make returns what the file holds, and the line of a committee file.
+// make returns what the file holds, and the lines of a committee file.
 func (k *keygen) make() (secret, public string, err error) {
 	if !k.network {
 		key := walrus.GenerateKey()
-		return key.File(), publicKeyLine(key.Public()), nil
+		return key.File(), publicKeyLines(key), nil
 	}
 	key, err := walrus.GenerateNetworkKey()
 	if err != nil {
@@ -66,7 +67,9 @@ func (k *keygen) make() (secret, public string, err error) {
 	return secret, networkKeyLine(pub), err
 }
 
-func publicKeyLine(k walrus.PublicKey) string { return fmt.Sprintf("public_key = %q", k) }
+func publicKeyLines(k *walrus.PrivateKey) string {
+	return fmt.Sprintf("public_key = %q\npossession = %q", k.Public(), k.Possession())
+}
 
 func networkKeyLine(k walrus.NetworkPublicKey) string {
 	return fmt.Sprintf("network_key = %q", base64.StdEncoding.EncodeToString(k[:]))

@@ -161,7 +161,7 @@ func (n *nodeServer) stanza(addr net.Addr, key *walrus.PrivateKey) string {
 	}
 	fmt.Fprintf(&b, "url = %q\nshards = %q\n", n.tls.scheme()+"://"+reachable(addr), shards)
 	if key != nil {
-		fmt.Fprintln(&b, publicKeyLine(key.Public()))
+		fmt.Fprintln(&b, publicKeyLines(key))
 	}
 	if n.tls.pin != nil {
 		fmt.Fprintln(&b, networkKeyLine(*n.tls.pin))

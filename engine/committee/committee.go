@@ -6,6 +6,8 @@
 //
 //	n_shards = 100            # shards that blobs are coded for, 4 to 1000
 //	epoch = 1                 # default 0
+//	keys_proven = true        # who has the private keys was proven elsewhere, as Sui does;
+//	                          # default false: possession does
 //
 //	[[node]]
 //	name = "alpha"            # default: the URL
@@ -13,10 +15,16 @@
 //	                          # which starts where the file lies
 //	shards = "0-24, 99"       # or [0, 1, 2]
 //	public_key = "..."        # BLS key in base64, by which confirmations are checked; optional
+//	possession = "..."        # proof in base64 that the node has the private key; optional
 //	network_key = "..."       # P-256 key in base64, the only one TLS accepts; optional
 //
-// Every shard belongs to exactly one node. Unknown names are refused, so that
-// a slip of the pen is not an option that is silently off.
+// Every shard belongs to exactly one node, and no two have the same
+// public_key. Unknown names are refused, so that a slip of the pen is not an
+// option that is silently off.
+//
+// The proof of possession is the signature of message type 0 of package walrus,
+// epoch and address being zero. Without it a node could give a public key that
+// cancels those of others, and then sign for them.
 package committee
 
 import (
@@ -49,7 +57,22 @@ type Node struct {
 	URL        string
 	Shards     []int
 	Key        *walrus.PublicKey        // nil: unknown
+	Proven     bool                     // the node has the private key to Key
 	NetworkKey *walrus.NetworkPublicKey // nil: unknown
+}
+
+// Signers returns the committee as those who sign, in the order of Nodes. A
+// node whose key is unknown or not proven to be its own signs nothing.
+func (c *Committee) Signers() (*walrus.Committee, error) {
+	var members []walrus.Member
+	for _, n := range c.Nodes {
+		m := walrus.Member{Weight: len(n.Shards)}
+		if n.Key != nil && n.Proven {
+			m.Key = *n.Key
+		}
+		members = append(members, m)
+	}
+	return walrus.NewCommittee(c.Epoch, members)
 }
 
 const maxFile = 4 << 20
@@ -79,6 +102,7 @@ func Read(path string) (*Committee, error) {
 type file struct {
 	Shards int    `toml:"n_shards" json:"n_shards"`
 	Epoch  int64  `toml:"epoch" json:"epoch"`
+	Proven bool   `toml:"keys_proven" json:"keys_proven"`
 	Nodes  []node `toml:"node" json:"node"`
 }
 
@@ -87,6 +111,7 @@ type node struct {
 	URL        string `toml:"url" json:"url"`
 	Shards     any    `toml:"shards" json:"shards"`
 	PublicKey  string `toml:"public_key" json:"public_key"`
+	Possession string `toml:"possession" json:"possession"`
 	NetworkKey string `toml:"network_key" json:"network_key"`
 }
 
@@ -104,6 +129,7 @@ func Parse(data []byte) (*Committee, error) {
 	}
 	c := &Committee{Shards: f.Shards, Epoch: walrus.Epoch(f.Epoch)}
 	owner := make([]string, f.Shards)
+	signer := make(map[walrus.PublicKey]string)
 	for i, raw := range f.Nodes {
 		n, err := raw.parse(f.Shards)
 		if err != nil {
@@ -114,6 +140,13 @@ func Parse(data []byte) (*Committee, error) {
 				return nil, fmt.Errorf("shard %d belongs to %s and to %s", s, owner[s], n.Name)
 			}
 			owner[s] = n.Name
+		}
+		if n.Key != nil {
+			if other, ok := signer[*n.Key]; ok {
+				return nil, fmt.Errorf("%s and %s have the same public_key: each node needs a key of its own", other, n.Name)
+			}
+			signer[*n.Key] = n.Name
+			n.Proven = n.Proven || f.Proven
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
@@ -169,6 +202,19 @@ func (r node) parse(shards int) (Node, error) {
 			return n, fmt.Errorf("public_key: %w", err)
 		}
 		n.Key = &k
+	}
+	if r.Possession != "" {
+		if n.Key == nil {
+			return n, errors.New("has a possession, but no public_key")
+		}
+		var s walrus.Signature
+		if err := s.UnmarshalText([]byte(r.Possession)); err != nil {
+			return n, fmt.Errorf("possession: %w", err)
+		}
+		if err := n.Key.VerifyPossession(s); err != nil {
+			return n, fmt.Errorf("possession of the public_key: %w", err)
+		}
+		n.Proven = true
 	}
 	if r.NetworkKey != "" {
 		key, err := decodeKey(r.NetworkKey)

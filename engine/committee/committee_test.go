@@ -1,8 +1,11 @@
 package committee
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/floefs/floe/engine/walrus"
 )
 
 const two = `
@@ -56,6 +59,50 @@ func TestSlipsOfThePenAreRefused(t *testing.T) {
 	}
 	if _, err := Parse([]byte(`{"n_shards":4,"node":[{"url":"dir:x","shards":"0-3"}]} x`)); err == nil {
 		t.Error("text after the JSON was accepted")
+	}
+}
+
+// Who is known to have the private key to its public one can sign; the others
+// count by their shards alone.
+func TestSignersHaveProvenTheirKeys(t *testing.T) {
+	key, other := walrus.GenerateKey(), walrus.GenerateKey()
+	public := func(k *walrus.PrivateKey) string { return fmt.Sprintf("public_key = %q\n", k.Public()) }
+	possession := func(k *walrus.PrivateKey) string { return fmt.Sprintf("possession = %q\n", k.Possession()) }
+	signers := func(text string) []walrus.Member {
+		t.Helper()
+		c, err := Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.Signers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Epoch() != 3 || s.Shards() != 7 || s.Members()[0].Weight != 5 || s.Members()[0].Key != (walrus.PublicKey{}) {
+			t.Errorf("epoch %d, %d shards, members %v", s.Epoch(), s.Shards(), s.Members())
+		}
+		return s.Members()
+	}
+	none := walrus.Member{Weight: 2}
+	mine := walrus.Member{Key: key.Public(), Weight: 2}
+	if got := signers(two + public(key))[1]; got != none {
+		t.Errorf("not proven: %v", got)
+	}
+	if got := signers(two + public(key) + possession(key))[1]; got != mine {
+		t.Errorf("proven: %v", got)
+	}
+	if got := signers("keys_proven = true\n" + two + public(key))[1]; got != mine {
+		t.Errorf("proven elsewhere: %v", got)
+	}
+	for text, want := range map[string]string{
+		two + public(key) + possession(other):                                       "possession of the public_key: signature is wrong",
+		two + possession(key):                                                       "has a possession, but no public_key",
+		two + public(key) + "possession = \"AAAA\"\n":                               "possession: signature: want 96 bytes",
+		strings.Replace(two, "[[node]]", "[[node]]\n"+public(key), 1) + public(key): "a and dir:/srv/b have the same public_key",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }
 
