@@ -1,6 +1,8 @@
 package publish
 
 import (
+	"bytes"
+
 	"github.com/floefs/floe/engine/catalog"
 	"github.com/floefs/floe/engine/walrus"
 )
@@ -36,6 +38,7 @@ func (r *run) header(top *catalog.Entry, p *pipeline) error {
 	if r.res.Header, err = catalog.ParseHeader(buf, int64(len(buf))); err != nil {
 		return err
 	}
+	r.res.Table = append([][]byte{bytes.Clone(buf)}, r.res.Table...)
 	id, err := p.putBlob(buf)
 	if err == nil {
 		err = p.wait()
@@ -62,6 +65,7 @@ func (p *pipeline) lists(records []*catalog.BlobRecord) (lists []*catalog.BlobRe
 		for _, rec := range records[:n] {
 			buf = catalog.AppendRecord(buf, *rec)
 		}
+		p.run.res.Table = append(p.run.res.Table, bytes.Clone(buf))
 		rec, err := p.putBlob(buf)
 		if err != nil {
 			return nil, err

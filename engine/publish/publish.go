@@ -69,6 +69,7 @@ type Options struct {
 type Result struct {
 	ID     walrus.BlobID  // of the dataset
 	Header catalog.Header // what the dataset begins with
+	Table  [][]byte       // the bytes of the header blob, then of the lists if there are any
 
 	Files, Dirs, Symlinks uint64 // entries; the top directory is not counted
 	Bytes                 uint64 // of all files, links counted once each
