@@ -45,6 +45,7 @@ type member struct {
 	*nodetest.Node // misbehaves beneath the counting
 	name           string
 	shards         []int
+	key            *walrus.PrivateKey // with which it signs
 	store          *dir.Store
 	front          *httptest.Server
 	before         func(*http.Request) // if set, sees each request first
@@ -72,7 +73,8 @@ func newCommittee(t testing.TB, sizes ...int) *committee {
 		var err error
 		m.store, err = dir.Open(filepath.Join(c.dir, m.name), true)
 		must(t, err)
-		m.Node = nodetest.Serve(t, m.store, node.HandlerOptions{N: c.n, Shards: m.shards})
+		m.key = walrus.GenerateKey()
+		m.Node = nodetest.Serve(t, m.store, node.HandlerOptions{N: c.n, Shards: m.shards, Key: m.key})
 		m.front = httptest.NewServer(m)
 		t.Cleanup(m.stop)
 	}
