@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -171,7 +172,7 @@ func (c *Client) decodeStep(ctx context.Context, h *health, id walrus.BlobID, pa
 	candidates := c.candidates(h, id, params, wanted)
 	for len(known) < params.K1 {
 		if len(candidates) == 0 {
-			return nil, missing(id, params, len(known), wanted[0])
+			return nil, c.missing(id, params, len(known), wanted[0])
 		}
 		// Even if these cannot be enough: the error says how many there are.
 		need := min(params.K1-len(known), len(candidates))
@@ -236,7 +237,13 @@ func (c *Client) candidates(h *health, id walrus.BlobID, params walrus.Params, w
 	return slices.Concat(order[:]...)
 }
 
-func missing(id walrus.BlobID, params walrus.Params, have, row int) error {
-	return fmt.Errorf("%w: blob %s needs %d good primary slivers to rebuild sliver %d, %d can be read; %d more must be found",
+// missing returns the error of a sliver that too few others are there to
+// rebuild, and names the nodes that have failed or lied of late.
+func (c *Client) missing(id walrus.BlobID, params walrus.Params, have, row int) error {
+	err := fmt.Errorf("%w: blob %s needs %d good primary slivers to rebuild sliver %d, %d can be read; %d more must be found",
 		ErrUnavailable, id, params.K1, row, have, params.K1-have)
+	if bad := c.troubled(time.Minute); bad != "" {
+		err = fmt.Errorf("%w; nodes that fail: %s", err, bad)
+	}
+	return err
 }

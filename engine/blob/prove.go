@@ -113,7 +113,7 @@ func (c *Client) proveEnough(ctx context.Context, h *health, id walrus.BlobID, m
 	var src [][]byte
 	for good := 0; good < params.K1; {
 		if len(candidates) == 0 {
-			return missing(id, params, good, row)
+			return c.missing(id, params, good, row)
 		}
 		need := min(params.K1-good, len(candidates))
 		ok, parts := make([]bool, need), make([][]byte, need)

@@ -64,15 +64,27 @@ func (c *Client) late(err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	var silent []string
+	return fmt.Errorf("%w in time: %w; nodes that do not answer: %s", ErrUnavailable, err, c.troubled(0))
+}
+
+// namedMost is how many nodes an error names.
+const namedMost = 4
+
+// troubled names the nodes that fail at the moment, or have failed or lied
+// within the time that is past, and says how.
+func (c *Client) troubled(past time.Duration) string {
+	var names []string
 	for _, p := range c.peers {
 		p.mu.Lock()
-		if p.failures > 0 {
-			silent = append(silent, fmt.Sprintf("%s (%s)", p.Name, p.stats.LastError))
+		if p.failures > 0 || p.stats.LastError != "" && time.Since(p.stats.lastErrorAt) < past {
+			names = append(names, fmt.Sprintf("%s (%s)", p.Name, p.stats.LastError))
 		}
 		p.mu.Unlock()
 	}
-	return fmt.Errorf("%w in time: %w; nodes that do not answer: %s", ErrUnavailable, err, strings.Join(silent, ", "))
+	if more := len(names) - namedMost; more > 0 {
+		names = append(names[:namedMost], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // remote reports whether any member is.
