@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/floefs/floe/cachestore"
+	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/fs"
 )
 
@@ -142,19 +143,23 @@ func (st *served) status() mountStatus {
 func (rd *reader) nodeStatus() []nodeStatus {
 	var all []nodeStatus
 	for i, n := range rd.blobs.Nodes() {
-		m := rd.nodes[i]
-		ns := nodeStatus{
-			Name: m.Name, URL: m.url, Shards: len(m.shards), Near: m.Near,
-			Requests: n.Requests, Errors: n.Errors, Absent: n.Absent, Bytes: n.Bytes, Lies: n.Lies,
-			P50: n.P50.Seconds(), P95: n.P95.Seconds(),
-			Resting: n.Resting.Seconds(), Quarantined: n.Quarantined.Seconds(), LastError: n.LastError,
-		}
-		if err := m.atHand(); err != nil {
-			ns.Error = err.Error()
-		}
-		all = append(all, ns)
+		all = append(all, rd.nodes[i].status(n))
 	}
 	return all
+}
+
+// status returns how the node is and has behaved.
+func (m member) status(n blob.NodeStats) nodeStatus {
+	ns := nodeStatus{
+		Name: m.Name, URL: m.url, Shards: len(m.shards), Near: m.Near,
+		Requests: n.Requests, Errors: n.Errors, Absent: n.Absent, Bytes: n.Bytes, Lies: n.Lies,
+		P50: n.P50.Seconds(), P95: n.P95.Seconds(),
+		Resting: n.Resting.Seconds(), Quarantined: n.Quarantined.Seconds(), LastError: n.LastError,
+	}
+	if err := m.atHand(); err != nil {
+		ns.Error = err.Error()
+	}
+	return ns
 }
 
 // atHand says why a node in a directory cannot be read now.

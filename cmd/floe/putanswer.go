@@ -55,8 +55,12 @@ func (p *putter) summarize(show *progress, to *place, res publish.Result, began 
 	switch {
 	case p.name != "":
 		show.say("floe mount %s DIR mounts it", p.name)
-	case to.committee != nil:
-		show.say("floe mount --from %s %s DIR mounts it; nodes keep no list, so keep the id", shellQuote(p.to), res.ID)
+	case to.store == nil:
+		show.say("floe mount --from %s %s DIR mounts it; no list of it is kept there, so keep the id", shellQuote(p.to), res.ID)
+	case p.to != "":
+		show.say("floe mount --from %s %s DIR mounts it", shellQuote(p.to), res.ID)
+	default:
+		show.say("floe mount %s DIR mounts it", res.ID)
 	}
 }
 

@@ -57,6 +57,7 @@ func (r *repairing) run(ctx context.Context, e *env, args []string) error {
 		return usagef("floe repair needs a dataset: floe datasets lists those there are")
 	}
 	r.cacheMode = "auto"
+	limitHeap(e, putMemory)
 	p := e.printer(r.json)
 	err := e.each(ctx, args, func(arg string) error { return r.repair(ctx, e, p, arg) })
 	return errors.Join(err, p.Flush())
@@ -106,7 +107,7 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 			dam := rd.damage(id, i, rep)
 			dam.lost = errors.Is(err, blob.ErrUnavailable)
 			explained = explained || dam.why != ""
-			if rep.Metadata.Good < rep.Metadata.Of && (err == nil || rep.Rebuilt > 0) {
+			if rep.Metadata.Good < rep.Metadata.Of && (err == nil || rep.Restored() > 0) {
 				t.Metadata++
 			}
 			r.tell(p, show, &t, dam)
@@ -125,14 +126,14 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 	}
 	show.end()
 	t.Whole, t.Seconds = t.Lost == 0 && t.Failed == 0, time.Since(began).Seconds()
-	return r.answer(p, s, t)
+	return r.answer(p, rd, s, t)
 }
 
 // tell adds up what was done for a blob, and tells of it if it was damaged.
 func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damage) {
 	rep := d.r
 	t.Slivers += rep.Slivers
-	t.Rebuilt += rep.Rebuilt
+	t.Rebuilt += rep.Restored()
 	if rep.Whole() {
 		return
 	}
@@ -141,13 +142,13 @@ func (r *repairing) tell(p *printer, show *progress, t *repairJSON, d damage) {
 		p.object(struct {
 			damageJSON
 			Rebuilt int `json:"rebuilt"`
-		}{d.json(), rep.Rebuilt})
+		}{d.json(), rep.Restored()})
 		return
 	}
-	fmt.Fprintf(p, "%s; rebuilt %d\n", printable(d.String()), rep.Rebuilt)
+	fmt.Fprintf(p, "%s; rebuilt %d\n", printable(d.String()), rep.Restored())
 }
 
-func (r *repairing) answer(p *printer, s subject, t repairJSON) error {
+func (r *repairing) answer(p *printer, rd *reader, s subject, t repairJSON) error {
 	if r.json {
 		if err := p.object(t); err != nil || t.Whole {
 			return err
@@ -164,11 +165,11 @@ func (r *repairing) answer(p *printer, s subject, t repairJSON) error {
 		return err
 	}
 	if t.Lost == 0 {
-		return exitWith(t.code(), fmt.Errorf("%s is still damaged: %s; nodes did not take what they lack of %s: type floe repair again when they are back",
-			s, done, count(t.Failed, "blob", "blobs")))
+		return exitWith(t.code(), fmt.Errorf("%s is still damaged: %s; nodes did not take what they lack of %s: when they are back, type floe repair%s again",
+			s, done, count(t.Failed, "blob", "blobs"), rd.typed(s)))
 	}
-	return exitWith(t.code(), fmt.Errorf("%s is still damaged: %s; %s have too few slivers left: bring some back, or put the directory again",
-		s, done, count(t.Lost, "blob", "blobs")))
+	return exitWith(t.code(), fmt.Errorf("%s is still damaged: %s; %s too few slivers left: bring some back, or put the directory again",
+		s, done, count(t.Lost, "blob has", "blobs have")))
 }
 
 func (t repairJSON) code() int {

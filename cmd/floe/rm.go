@@ -139,7 +139,7 @@ func removeDataset(ctx context.Context, rd *reader, store *dir.Store, s subject)
 			err = blobsOf(ctx, rd.Engine, rec.ID, func(id walrus.BlobID) { needed[id] = true })
 		}
 		if err != nil {
-			return 0, 0, fmt.Errorf("nothing was removed, as it is not known what dataset %s needs: %w: floe verify %[1]s tells what is damaged", rec.ID, err)
+			return 0, 0, fmt.Errorf("nothing was removed, as it is not known what dataset %s needs: %w: floe verify%s tells what is damaged", rec.ID, err, rd.typed(subject{id: rec.ID}))
 		}
 	}
 	mine := []walrus.BlobID{s.id}

@@ -46,7 +46,7 @@ func init() {
 	commands = []command{
 		putCommand, mountCommand, umountCommand, statusCommand,
 		lsCommand, statCommand, duCommand, findCommand, catCommand, cpCommand,
-		verifyCommand, repairCommand, nodesCommand,
+		verifyCommand, repairCommand, mirrorCommand, nodesCommand,
 		nodeCommand, serveCommand, keygenCommand,
 		datasetsCommand, rmCommand, cacheCommand,
 		blobIDCommand, versionCommand, completionCommand, helpCommand,

@@ -132,13 +132,14 @@ type reader struct {
 	cache  *cachestore.Store // nil: none
 	dir    string            // of the cache
 	memory int64
-	near   bool // all nodes lie beside the cache
+	near   bool     // all nodes lie beside the cache
+	from   []string // as the user gave them
 }
 
 // open opens the places that hold s and the cache. Commands that end soon do
 // without a cache if reading it would gain them nothing.
 func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
-	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true}
+	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true, from: r.from}
 	if rd.dir == "" {
 		rd.dir = e.places().cache
 	}
@@ -218,9 +219,18 @@ func (rd *reader) advise(err error, s subject) error {
 		return exitWith(exitTryLater, fmt.Errorf("what this takes of %s is not in the cache %s: leave out --offline", s, rd.dir))
 	}
 	if errors.Is(err, blob.ErrUnavailable) || errors.Is(err, merkle.ErrMismatch) {
-		return fmt.Errorf("%w: floe verify %s tells what is damaged", err, s)
+		return fmt.Errorf("%w: floe verify%s tells what is damaged", err, rd.typed(s))
 	}
 	return err
+}
+
+// typed returns s as it is to be typed behind a command that is to read the
+// same places.
+func (rd *reader) typed(s subject) (words string) {
+	for _, url := range rd.from {
+		words += " --from " + shellQuote(url)
+	}
+	return words + " " + s.String()
 }
 
 // Close ends all reads. What waits to be cached is written first.
@@ -270,7 +280,7 @@ func (r *sources) at(ctx context.Context, e *env, arg string) (*opened, error) {
 func (o *opened) find(ctx context.Context) (catalog.Entry, error) {
 	entry, err := o.Resolve(ctx, o.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return entry, exitWith(exitNotFound, fmt.Errorf("%s has no %s: floe ls %[1]s lists what it has", o.subject, o.path))
+		return entry, exitWith(exitNotFound, fmt.Errorf("%s has no %s: floe ls%s lists what it has", o.subject, o.path, o.rd.typed(o.subject)))
 	}
 	if err != nil {
 		return entry, o.rd.advise(err, o.subject)

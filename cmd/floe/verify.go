@@ -269,11 +269,11 @@ func (c *verification) verdict() error {
 	case c.err != nil:
 		return fmt.Errorf("%s cannot be read: %w: bring slivers back, or put the directory again", c.s, c.err)
 	case t.Lost > 0:
-		return fmt.Errorf("%s is damaged: %s cannot be restored, %s bad: bring slivers back or put the directory again; floe repair %[1]s heals the rest",
-			c.s, count(t.Lost, "blob", "blobs"), count(t.BadPaths, "path", "paths"))
+		return fmt.Errorf("%s is damaged: %s cannot be restored, %s bad: bring slivers back or put the directory again; floe repair%s heals the rest",
+			c.s, count(t.Lost, "blob", "blobs"), count(t.BadPaths, "path", "paths"), c.rd.typed(c.s))
 	case t.BadPaths > 0 && t.BadBlobs == 0:
 		return fmt.Errorf("%s is damaged: %s bad, though every sliver is good: that is how it was published", c.s, count(t.BadPaths, "path", "paths"))
 	}
-	return fmt.Errorf("%s can be read, but %s damaged (%s): floe repair %[1]s heals it",
-		c.s, count(t.BadBlobs, "blob is", "blobs are"), count(t.BadSlivers, "bad sliver", "bad slivers"))
+	return fmt.Errorf("%s can be read, but %s damaged (%s): floe repair%s heals it",
+		c.s, count(t.BadBlobs, "blob is", "blobs are"), count(t.BadSlivers, "bad sliver", "bad slivers"), c.rd.typed(c.s))
 }
