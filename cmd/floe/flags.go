@@ -194,7 +194,10 @@ func (f *flags) describe() string {
 		if flag.Shorthand != "" {
 			left = "  -" + flag.Shorthand + ", --" + flag.Name
 		}
-		if value != "" {
+		switch {
+		case value != "" && flag.NoOptDefVal != "":
+			left += "[=" + value + "]"
+		case value != "":
 			left += " " + value
 		}
 		var notes []string

@@ -35,6 +35,10 @@ The id appears on standard output when everything is on disk for good; all else
 is said on standard error. The same directory gives the same id on every
 machine. An interrupted put goes on where it was when it is typed again.
 
+The nodes of a committee that have keys are asked to sign that they store it
+all. What a quorum of them has signed is kept with your names, and can be checked
+without them: floe verify --certificate.
+
 Stored are files, directories, symlinks, hard links, modes, times to the
 nanosecond, user xattrs and holes. What a dataset cannot hold (devices, sockets,
 setuid bits, owners) is left out and counted.
@@ -121,7 +125,11 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	}
 	p.summarize(show, to, res, began)
 	tellFailed(show, to, nodes.Nodes(), res.ID)
-	return p.answer(e, to, res, began)
+	cert, err := p.certify(ctx, e, show, to, sink, res)
+	if err != nil {
+		return err
+	}
+	return p.answer(e, to, res, cert, began)
 }
 
 // agree takes the number of shards from the committee, if it is one.

@@ -85,23 +85,24 @@ func verb(kind publish.Kind) string {
 
 // A putJSON is the answer of put --json.
 type putJSON struct {
-	Dataset       string                  `json:"dataset"`
-	Name          string                  `json:"name,omitempty"`
-	Store         string                  `json:"store"`
-	Files         uint64                  `json:"files"`
-	Directories   uint64                  `json:"directories"`
-	Symlinks      uint64                  `json:"symlinks"`
-	Bytes         uint64                  `json:"bytes"`
-	FilesReused   uint64                  `json:"files_reused"`
-	Blobs         int64                   `json:"blobs"`
-	BlobsFromBase int64                   `json:"blobs_from_base"`
-	BlobsReused   int64                   `json:"blobs_reused"`
-	BytesEncoded  int64                   `json:"bytes_encoded"`
-	Shards        int                     `json:"shards"`
-	BlobSize      int64                   `json:"blob_size"`
-	Seconds       float64                 `json:"seconds"`
-	LeftOut       map[publish.Kind]uint64 `json:"left_out,omitempty"`
-	Notices       []noticeJSON            `json:"notices,omitempty"`
+	Dataset       string  `json:"dataset"`
+	Name          string  `json:"name,omitempty"`
+	Store         string  `json:"store"`
+	Files         uint64  `json:"files"`
+	Directories   uint64  `json:"directories"`
+	Symlinks      uint64  `json:"symlinks"`
+	Bytes         uint64  `json:"bytes"`
+	FilesReused   uint64  `json:"files_reused"`
+	Blobs         int64   `json:"blobs"`
+	BlobsFromBase int64   `json:"blobs_from_base"`
+	BlobsReused   int64   `json:"blobs_reused"`
+	BytesEncoded  int64   `json:"bytes_encoded"`
+	Shards        int     `json:"shards"`
+	BlobSize      int64   `json:"blob_size"`
+	Seconds       float64 `json:"seconds"`
+	certified
+	LeftOut map[publish.Kind]uint64 `json:"left_out,omitempty"`
+	Notices []noticeJSON            `json:"notices,omitempty"`
 }
 
 type noticeJSON struct {
@@ -111,7 +112,7 @@ type noticeJSON struct {
 	Detail  string       `json:"detail,omitempty"`
 }
 
-func (p *putter) answer(e *env, to *place, res publish.Result, began time.Time) error {
+func (p *putter) answer(e *env, to *place, res publish.Result, cert certified, began time.Time) error {
 	out := e.printer(p.json)
 	if !p.json {
 		fmt.Fprintln(out, res.ID)
@@ -122,7 +123,7 @@ func (p *putter) answer(e *env, to *place, res publish.Result, began time.Time) 
 		Files: res.Files, Directories: res.Dirs, Symlinks: res.Symlinks, Bytes: res.Bytes, FilesReused: res.FilesReused,
 		Blobs: res.Blobs, BlobsFromBase: res.BlobsBase, BlobsReused: res.BlobsReused, BytesEncoded: res.Stored,
 		Shards: res.Header.Shards, BlobSize: res.Header.BlobSize,
-		Seconds: time.Since(began).Seconds(), LeftOut: res.Notices.Counts,
+		Seconds: time.Since(began).Seconds(), certified: cert, LeftOut: res.Notices.Counts,
 	}
 	for _, n := range res.Notices.List {
 		nj := noticeJSON{Kind: n.Kind, Detail: strings.ToValidUTF8(n.Detail, "\ufffd")}

@@ -21,8 +21,8 @@ var rmCommand = command{
   floe rm flowers
   floe rm --from dir:/data/floe flowers
 
-Removes the dataset, your names for it, and those of its blobs that no other
-dataset of the store needs; prints how much that freed. It asks nothing. It
+Removes the dataset, your names for it and certificates of it, and those of its
+blobs that no other dataset of the store needs; prints how much that freed. It asks nothing. It
 refuses while the dataset is mounted, and removes no blob as long as it cannot
 read what another dataset of the store needs.
 `,
@@ -89,6 +89,9 @@ func (r *remover) remove(ctx context.Context, e *env, p *printer, arg string) er
 		return err
 	}
 	gone, err := e.forgetNames(s.id)
+	if err == nil {
+		err = e.forgetCertificates(s.id)
+	}
 	if err != nil {
 		return err
 	}

@@ -21,17 +21,25 @@ var verifyCommand = command{
 
   floe verify flowers           tables, totals, and that all slivers are there
   floe verify --deep flowers    every byte, every b3sum, every sliver
+  floe verify --certificate flowers     what the committee has signed, offline
 
 Walks the whole tree, proves every table and looks at every blob. With --deep
 every byte of every file is read and its b3 compared, and every sliver is
 proven, also those that reading does without. What is damaged is listed; the
 exit code is 4 then, even if all can still be read: floe repair heals it.
+
+With --certificate nobody is asked: it checks against the committee file that
+nodes with a quorum of the shards have signed that they store every blob of the
+dataset, as they did when it was put. If not, the exit code is 4.
 `,
 	new: func(f *flags) action {
 		v := &verifying{}
 		f.BoolVar(&v.deep, "deep", false, "read and prove everything")
+		f.StringVar(&v.certificate, "certificate", "", "check the certificate in `FILE` instead")
+		f.Lookup("certificate").NoOptDefVal = keptCertificate
+		f.otherwise("certificate", "the one that put kept")
 		f.BoolVarP(&v.quiet, "quiet", "q", false, "show no progress")
-		f.private("quiet")
+		f.private("certificate", "quiet")
 		jsonFlag(f, &v.json)
 		v.sources.flags(f)
 		return v.run
@@ -41,6 +49,7 @@ exit code is 4 then, even if all can still be read: floe repair heals it.
 type verifying struct {
 	sources
 	deep, quiet, json bool
+	certificate       string // file, or keptCertificate; "" if it is not asked for
 }
 
 // A verifyJSON is the answer of verify --json, after the damage, a line each.
@@ -83,6 +92,9 @@ type verification struct {
 func (v *verifying) verify(ctx context.Context, e *env, p *printer, arg string) error {
 	if err := v.check(e); err != nil {
 		return err
+	}
+	if v.certificate != "" {
+		return v.certified(ctx, e, p, arg)
 	}
 	s, err := e.subject(arg)
 	if err != nil {

@@ -61,6 +61,15 @@ type Node struct {
 	NetworkKey *walrus.NetworkPublicKey // nil: unknown
 }
 
+// Names returns what the nodes are called, in their order.
+func (c *Committee) Names() []string {
+	var names []string
+	for _, n := range c.Nodes {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
 // Signers returns the committee as those who sign, in the order of Nodes. A
 // node whose key is unknown or not proven to be its own signs nothing.
 func (c *Committee) Signers() (*walrus.Committee, error) {
