@@ -4,7 +4,7 @@ BIN     := bin/floe
 FUZZ    ?= 100000x
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build vet staticcheck test test-race test-huge bench fuzz demo demo-train interop deps clean help
+.PHONY: all build vet staticcheck test test-race test-huge bench bench-go fuzz demo demo-train interop deps clean help
 
 all: build vet staticcheck test ## build, vet, staticcheck, test
 
@@ -33,7 +33,16 @@ test-race:
 test-huge: ## put a file of 20 GiB within 512 MiB of memory; takes 50 GiB of disk
 	FLOE_PUT_GIB=20 $(GO) test -timeout 60m -count=1 -v -run TestPutOfAHugeFile ./tests/crash
 
-bench: ## Go benchmarks of what is hot
+# The lines of a full run of everything are kept.
+SCALE  ?= full
+CHOICE := $(if $(ONLY),-only $(ONLY)) $(if $(CONTESTANTS),-contestants $(CONTESTANTS)) $(if $(STATES),-states $(STATES))
+LINES  := $(if $(filter full,$(SCALE)$(ONLY)$(CONTESTANTS)$(STATES)),tests/bench/results/$(shell date +%F).jsonl,bin/bench.jsonl)
+
+bench: build ## Floe beside a local directory and its peers, as root; SCALE=small ONLY= CONTESTANTS= STATES= SCRATCH=
+	$(GO) build -o bin/bench ./tests/bench
+	bin/bench -scale $(SCALE) $(CHOICE) -scratch "$(or $(SCRATCH),bin)" -out $(LINES)
+
+bench-go: ## Go benchmarks of what is hot
 	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore
 
 measure: build ## the mount beside the local file system, by wall clock; SCRATCH= chooses the disk

@@ -92,6 +92,9 @@ func (s *Sandbox) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.Dir}, elem...)...)
 }
 
+// Program returns the path of floe.
+func (s *Sandbox) Program() string { return s.floe }
+
 // Store returns the directory of the store that puts go to.
 func (s *Sandbox) Store() string { return s.Path("store") }
 
