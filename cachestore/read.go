@@ -78,6 +78,16 @@ func (s *Store) Absent(k Key, off int64, n int) int {
 	return absent
 }
 
+// Present returns how many neighbouring chunks from off of blob k on, at most
+// n, the cache seems to have. Reading them proves whether it does.
+func (s *Store) Present(k Key, off int64, n int) int {
+	if n <= 0 || !inRange(off, n) || s.closed.Load() {
+		return 0
+	}
+	_, chunks, _ := s.look(k, off, n)
+	return chunks
+}
+
 // look returns how many chunks from off on are worth reading: those marked
 // present, or if there are none, those the file may have nevertheless.
 func (s *Store) look(k Key, off int64, n int) (b *blob, chunks int, guess bool) {

@@ -157,7 +157,8 @@ func TestWhatIsPutIsReadAlsoAfterARestart(t *testing.T) {
 }
 
 func TestReadStopsAtTheFirstAbsentChunk(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), nil)
+	dir := t.TempDir()
+	s := mustOpen(t, dir, nil)
 	tr := newTree(1, 1024, 100*merkle.ChunkSize+5)
 	for _, i := range []int{0, 1, 2, 50, 51, 100} {
 		tr.part(i, 1).put(s)
@@ -166,6 +167,17 @@ func TestReadStopsAtTheFirstAbsentChunk(t *testing.T) {
 	for i, want := range map[int]int{0: 3, 1: 2, 3: 0, 50: 2, 100: 1} {
 		if n := tr.part(i, 1000).read(t, s); n != want {
 			t.Errorf("read %d chunks from %d on, want %d", n, i, want)
+		}
+	}
+	other := mustOpen(t, dir, nil) // which is not the owner, and finds by looking
+	for i, want := range map[int]int{0: 3, 1: 2, 3: 0, 50: 2, 99: 0} {
+		p := tr.part(i, 1000)
+		if n := s.Present(p.k, p.off, p.chunks()); n != want {
+			t.Errorf("%d chunks from %d on are present, want %d", n, i, want)
+		}
+		// Chunks end within the pages of the disk, so it can see one too many.
+		if n := other.Present(p.k, p.off, p.chunks()); n < want || n > want+1 {
+			t.Errorf("another process sees %d chunks from %d on, want %d", n, i, want)
 		}
 	}
 	for i, want := range map[int]int{0: 0, 3: 47, 52: 48} {

@@ -257,6 +257,9 @@ func (a *ahead) fill(ctx context.Context, d *Dataset, s *segment, chunks bool) (
 	n := min(s.len(), int64(ref.params.Size)-off)
 	if chunks && n > 0 && a.e.cache != nil {
 		count := int((n + merkle.ChunkSize - 1) / merkle.ChunkSize)
+		if a.e.cache.Present(ref.id, off, 1) > 0 {
+			return 0, false
+		}
 		n = min(n, int64(a.e.cache.Absent(ref.id, off, count))*merkle.ChunkSize)
 	}
 	if n <= 0 {

@@ -59,6 +59,10 @@ type Cache interface {
 	// returns how many it proved.
 	Read(blob [32]byte, off int64, want []byte, run *merkle.Run) (chunks int)
 
+	// Present returns how many of the n chunks from off on it seems to have, up
+	// to the first it does not.
+	Present(blob [32]byte, off int64, n int) int
+
 	// Absent returns how many of the n chunks from off on are surely not
 	// there, up to the first that may be.
 	Absent(blob [32]byte, off int64, n int) int

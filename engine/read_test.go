@@ -346,6 +346,17 @@ func (c *memoryCache) Read(k [32]byte, off int64, want []byte, run *merkle.Run) 
 	}
 }
 
+func (c *memoryCache) Present(k [32]byte, off int64, n int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range n {
+		if _, ok := c.chunks[k][off+int64(i)*merkle.ChunkSize]; !ok {
+			return i
+		}
+	}
+	return n
+}
+
 func (c *memoryCache) Absent(k [32]byte, off int64, n int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

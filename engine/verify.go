@@ -153,34 +153,3 @@ func (d *Dataset) Blobs(ctx context.Context) iter.Seq2[walrus.BlobID, error] {
 		}
 	}
 }
-
-// Cached returns how many of the file's stored data bytes are in the cache, as
-// far as it knows without reading them, and how many there are.
-func (f *File) Cached(ctx context.Context) (cached, total int64, err error) {
-	t := f.tree
-	total = t.layout.DataSize()
-	if t.d.e.cache == nil {
-		return 0, total, nil
-	}
-	for i := int64(0); i < t.layout.Chunks(0); {
-		n, hole := t.layout.Extent(i, 1<<20)
-		n = min(n, t.layout.Chunks(0)-i)
-		if hole {
-			i += n
-			continue
-		}
-		off, _ := t.layout.At(0, i)
-		ref, at, err := t.d.blobAt(ctx, t.at+off)
-		if err != nil {
-			return 0, 0, err
-		}
-		n = min(n, int64(t.d.chunksInBlob(at)))
-		if absent := int64(t.d.e.cache.Absent(ref.id, at, int(n))); absent > 0 {
-			i += absent
-			continue
-		}
-		cached += int64(t.layout.Len(0, i))
-		i++
-	}
-	return cached, total, nil
-}

@@ -72,7 +72,7 @@ func (t *tree) virtual(ctx context.Context, e *catalog.Entry, name string) (stri
 		if err != nil {
 			return "", err
 		}
-		cached, total, err := f.Cached(ctx)
+		cached, total, err := f.Cached(ctx, 0, f.Entry().Size)
 		if err != nil {
 			return "", err
 		}
