@@ -15,11 +15,12 @@ var nodesCommand = command{
 	group:    "trust",
 	brief:    "show the nodes of a committee: who answers, how fast, who lies",
 	complete: "mount",
-	help: `Usage: floe nodes [--json] [--from committee.toml | DIR...]
+	help: `Usage: floe nodes [--json] [--watch] [--from committee.toml | DIR...]
 
   floe nodes --from committee.toml    asks each node how it is
   floe nodes /mnt/flowers             how each has behaved since that was mounted
   floe nodes                          the same for all mounts
+  floe nodes --watch /mnt/flowers     goes on until Ctrl-C
 
 Of a mount, tells what its reads have met: latency, errors, false bytes, and
 nodes that are left alone for a while since they failed or lied. False bytes are
@@ -28,6 +29,9 @@ answer.
 `,
 	new: func(f *flags) action {
 		n := &nodesTool{}
+		f.BoolVarP(&n.watching, "watch", "w", false, "show it again and again, on a terminal in place")
+		f.DurationVar(&n.interval, "interval", time.Second, "with --watch, every `TIME`")
+		f.private("watch", "interval")
 		jsonFlag(f, &n.json)
 		n.sources.fromFlag(f)
 		return n.run
@@ -36,7 +40,9 @@ answer.
 
 type nodesTool struct {
 	sources
-	json bool
+	json     bool
+	watching bool
+	interval time.Duration
 }
 
 // A nodeJSON is one line of nodes --json.
@@ -46,6 +52,8 @@ type nodeJSON struct {
 	Answers    bool    `json:"reachable"` // as far as is known
 	State      string  `json:"node_status,omitempty"`
 	UptimeSecs float64 `json:"uptime_seconds,omitempty"`
+
+	Time *time.Time `json:"time,omitempty"` // with --watch
 }
 
 func (n *nodesTool) run(ctx context.Context, e *env, args []string) error {
@@ -53,15 +61,37 @@ func (n *nodesTool) run(ctx context.Context, e *env, args []string) error {
 	if err := n.check(e); err != nil {
 		return err
 	}
-	all, err := n.ofMounts(ctx, e, args)
+	if n.interval <= 0 {
+		return usagef("--interval %s: it must be more than nothing", n.interval)
+	}
+	look := func(ctx context.Context, _ int) ([]nodeJSON, error) { return n.ofMounts(ctx, e, args) }
 	if len(args) == 0 && len(n.from) > 0 {
-		all, err = n.ofPlaces(ctx, e)
+		places, err := n.open(e)
+		defer places.close()
+		if err != nil {
+			return err
+		}
+		look = places.ask
+	}
+	if n.watching {
+		return n.watch(ctx, e, look)
+	}
+	all, err := look(ctx, asks)
+	if len(all) == 0 && err == nil && !n.json {
+		fmt.Fprintln(e.stderr, nothingMounted)
 	}
 	p := e.printer(n.json)
-	if len(all) == 0 && err == nil && !n.json {
-		fmt.Fprintln(e.stderr, "nothing is mounted: floe nodes --from committee.toml asks nodes themselves")
+	silent := n.write(p, all)
+	if err = errors.Join(err, p.Flush()); err == nil && silent > 0 {
+		err = exitWith(exitTryLater, fmt.Errorf("%s of %d: floe verify ID tells whether all can be read without", count(silent, "node does not answer", "nodes do not answer"), len(all)))
 	}
-	silent := 0
+	return err
+}
+
+const nothingMounted = "nothing is mounted: floe nodes --from committee.toml asks nodes themselves"
+
+// write writes what is known of nodes, and returns how many do not answer.
+func (n *nodesTool) write(p *printer, all []nodeJSON) (silent int) {
 	for i, j := range all {
 		if !j.Answers {
 			silent++
@@ -76,10 +106,7 @@ func (n *nodesTool) run(ctx context.Context, e *env, args []string) error {
 		}
 		j.write(p)
 	}
-	if err = errors.Join(err, p.Flush()); err == nil && silent > 0 {
-		err = exitWith(exitTryLater, fmt.Errorf("%s of %d: floe verify ID tells whether all can be read without", count(silent, "node does not answer", "nodes do not answer"), len(all)))
-	}
-	return err
+	return silent
 }
 
 func (j nodeJSON) write(p *printer) {
@@ -123,9 +150,6 @@ func latency(seconds float64) string {
 
 // ofMounts asks those who serve mounts.
 func (n *nodesTool) ofMounts(ctx context.Context, e *env, args []string) ([]nodeJSON, error) {
-	if len(args) == 0 && len(n.from) > 0 {
-		return nil, nil
-	}
 	mounts, err := chosenMounts(e, args)
 	if err != nil {
 		return nil, err
@@ -145,65 +169,98 @@ func (n *nodesTool) ofMounts(ctx context.Context, e *env, args []string) ([]node
 	return all, err
 }
 
-// ofPlaces asks the nodes of places themselves.
-func (n *nodesTool) ofPlaces(ctx context.Context, e *env) ([]nodeJSON, error) {
-	var all []nodeJSON
+// openPlaces are places whose nodes are asked.
+type openPlaces struct {
+	places   []*place
+	nodes    []*polled
+	patience time.Duration // for one answer
+}
+
+// A polled is a node that is asked now and then, and what it said.
+type polled struct {
+	member
+	place string
+	said  nodeJSON
+	took  []time.Duration // the latest
+}
+
+// open opens the places to read from.
+func (n *nodesTool) open(e *env) (*openPlaces, error) {
+	o := &openPlaces{patience: patience}
+	if n.watching { // one that hangs must not hold up the others
+		o.patience = min(patience, max(time.Second, n.interval))
+	}
 	for _, url := range n.from {
 		p, err := e.openPlace(url, func(string) bool { return true })
 		if err != nil {
-			return all, err
+			return o, err
 		}
-		defer p.close()
-		of := make([]nodeJSON, len(p.members))
-		var g errgroup.Group
-		g.SetLimit(64)
-		for i, m := range p.members {
-			g.Go(func() error {
-				of[i] = m.ask(ctx)
-				of[i].Place = p.url
-				return nil
-			})
+		o.places = append(o.places, p)
+		for _, m := range p.members {
+			o.nodes = append(o.nodes, &polled{member: m, place: p.url})
 		}
-		g.Wait()
-		all = append(all, of...)
 	}
+	return o, nil
+}
+
+func (o *openPlaces) close() {
+	for _, p := range o.places {
+		p.close()
+	}
+}
+
+// ask asks each node so many times how it is.
+func (o *openPlaces) ask(ctx context.Context, times int) ([]nodeJSON, error) {
+	all := make([]nodeJSON, len(o.nodes))
+	var g errgroup.Group
+	g.SetLimit(64)
+	for i, a := range o.nodes {
+		g.Go(func() error {
+			a.ask(ctx, times, o.patience)
+			all[i] = a.said
+			return nil
+		})
+	}
+	g.Wait()
 	return all, context.Cause(ctx)
 }
 
 const (
-	asks      = 5               // how often a node is asked, to see how fast it is
-	askingMax = 5 * time.Second // for one answer
+	asks     = 5   // how often a node is asked, to see how fast it is
+	asksKept = 100 // whose times count
+	patience = 5 * time.Second
 )
 
-// ask asks a node how it is, a few times.
-func (m member) ask(ctx context.Context) nodeJSON {
-	j := nodeJSON{nodeStatus: nodeStatus{Name: m.Name, URL: m.url, Shards: len(m.shards), Near: m.Near}}
-	if m.client == nil {
-		if err := m.atHand(); err != nil {
+// ask asks a node so many times how it is, until it does not answer.
+func (a *polled) ask(ctx context.Context, times int, patience time.Duration) {
+	j := &a.said
+	j.Name, j.URL, j.Shards, j.Near, j.Place = a.Name, a.url, len(a.shards), a.Near, a.place
+	j.Error = ""
+	if a.client == nil {
+		if err := a.atHand(); err != nil {
 			j.Error = err.Error()
 		}
 		j.Answers = j.Error == ""
-		return j
+		return
 	}
-	var took []time.Duration
-	for range asks {
+	for range times {
 		began := time.Now()
-		one, cancel := context.WithTimeout(ctx, askingMax)
-		h, err := m.client.Health(one)
+		one, cancel := context.WithTimeout(ctx, patience)
+		h, err := a.client.Health(one)
 		cancel()
 		j.Requests++
-		if err != nil {
+		if j.Answers = err == nil; err != nil {
 			j.Errors++
 			j.Error, j.LastError = err.Error(), err.Error()
-			return j
+			return
 		}
-		took = append(took, time.Since(began))
+		a.took = append(a.took, time.Since(began))
+		a.took = a.took[max(0, len(a.took)-asksKept):]
 		j.State, j.UptimeSecs = h.Status, float64(h.Uptime.Secs)
-		if owned := h.Summary.Owned; owned != len(m.shards) {
-			j.State = fmt.Sprintf("%s, but says it has %s, not %d", h.Status, count(owned, "shard", "shards"), len(m.shards))
+		if owned := h.Summary.Owned; owned != len(a.shards) {
+			j.State = fmt.Sprintf("%s, but says it has %s, not %d", h.Status, count(owned, "shard", "shards"), len(a.shards))
 		}
 	}
-	slices.Sort(took)
-	j.Answers, j.P50, j.P95 = true, took[len(took)/2].Seconds(), took[len(took)-1].Seconds()
-	return j
+	took := slices.Sorted(slices.Values(a.took))
+	j.P50, j.P95 = took[len(took)/2].Seconds(), took[len(took)*95/100].Seconds()
 }

@@ -5,8 +5,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A progress shows how far a command has come: on a terminal a line that is
@@ -47,10 +45,8 @@ func (p *progress) show(say func() string) {
 		fmt.Fprintln(p.w, line)
 		return
 	}
-	if width := p.width(); len([]rune(line)) >= width {
-		line = string([]rune(line)[:max(0, width-2)]) + "…"
-	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+	width, _ := terminalSize(p.w)
+	fmt.Fprintf(p.w, "\r\x1b[K%s", cut(line, width))
 	p.shown = true
 }
 
@@ -74,15 +70,6 @@ func (p *progress) clear() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.shown = false
 	}
-}
-
-func (p *progress) width() int {
-	if f, ok := p.w.(interface{ Fd() uintptr }); ok {
-		if ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && ws.Col > 0 {
-			return int(ws.Col)
-		}
-	}
-	return 80
 }
 
 // rate writes how fast n bytes have come since began.
