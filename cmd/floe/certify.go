@@ -96,11 +96,13 @@ func (p *putter) collect(ctx context.Context, e *env, show *progress, to *place,
 	if err != nil {
 		return nil, err
 	}
-	signed, liars, err := sink.Certify(ctx, by, blobs, func(done int) {
+	tell := func(done int) {
 		show.show(func() string {
 			return fmt.Sprintf("nodes confirm: %s of %s", grouped(done), count(len(blobs), "blob", "blobs"))
 		})
-	})
+	}
+	tell(0)
+	signed, liars, err := sink.Certify(ctx, by, blobs, tell)
 	for _, l := range liars {
 		show.say("floe: node %s is not counted: %s", to.members[l.Member], reason(l.Err.Error()))
 	}
@@ -129,10 +131,14 @@ func (p *putter) typed(id walrus.BlobID) string {
 // cannotSign returns why those of a committee who can sign are no quorum; "" if
 // they are.
 func (p *place) cannotSign(by *walrus.Committee) string {
-	weight := 0
+	weight, keys := 0, 0
 	var unable []string
 	for i, m := range by.Members() {
-		switch n := p.committee.Nodes[i]; {
+		n := p.committee.Nodes[i]
+		if n.Key != nil {
+			keys++
+		}
+		switch {
 		case p.members[i].client == nil:
 			unable = append(unable, fmt.Sprintf("%s is no server", n.Name))
 		case n.Key == nil:
@@ -143,13 +149,16 @@ func (p *place) cannotSign(by *walrus.Committee) string {
 			weight += m.Weight
 		}
 	}
-	if weight >= by.Quorum() {
+	switch {
+	case weight >= by.Quorum():
 		return ""
+	case keys == 0:
+		return "the committee file has no public keys, by which it could be checked: floe keygen makes keys, and floe node --key signs with them"
 	}
 	if len(unable) > 4 {
 		unable = append(unable[:3], fmt.Sprintf("and %d more", len(unable)-3))
 	}
-	return fmt.Sprintf("according to the committee file nodes with %d of %d shards can sign, and %d are needed (%s): floe node --key prints the lines of one that signs",
+	return fmt.Sprintf("according to the committee file nodes with %d of %d shards can sign, and %d are needed (%s): floe node --key prints the lines of one that can",
 		weight, by.Shards(), by.Quorum(), strings.Join(unable, ", "))
 }
 
