@@ -39,11 +39,13 @@ type mountStatus struct {
 	Files   uint64 `json:"files"`
 	Bytes   uint64 `json:"bytes"`
 
-	Nodes  []nodeStatus `json:"nodes"`
-	Cache  *cacheStatus `json:"cache,omitempty"`
-	Reads  readStatus   `json:"reads"`
-	Kernel kernelStatus `json:"kernel"`
-	Memory memoryStatus `json:"memory"`
+	Places  []string     `json:"places"`   // where it is read from, the best first
+	InPlace bool         `json:"in_place"` // there, so that nothing is cached
+	Nodes   []nodeStatus `json:"nodes"`
+	Cache   *cacheStatus `json:"cache,omitempty"`
+	Reads   readStatus   `json:"reads"`
+	Kernel  kernelStatus `json:"kernel"`
+	Memory  memoryStatus `json:"memory"`
 }
 
 // readStatus is what was read of the dataset, in bytes.
@@ -131,6 +133,10 @@ func (st *served) status() mountStatus {
 	if k.ReadAheadErr != nil {
 		s.Kernel.ReadAheadErr = k.ReadAheadErr.Error()
 	}
+	for _, p := range st.reader.places {
+		s.Places = append(s.Places, p.url)
+	}
+	s.InPlace = st.reader.near
 	s.Nodes = st.reader.nodeStatus()
 	s.Mountpoint, s.MountpointB64 = jsonName(st.Dir())
 	if c := st.reader.cache; c != nil {

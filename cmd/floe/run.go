@@ -48,7 +48,7 @@ func init() {
 		lsCommand, statCommand, duCommand, findCommand, catCommand, cpCommand,
 		verifyCommand, repairCommand, mirrorCommand, nodesCommand,
 		nodeCommand, serveCommand, keygenCommand,
-		datasetsCommand, rmCommand, cacheCommand,
+		datasetsCommand, rmCommand, cacheCommand, warmCommand, pinCommand, unpinCommand,
 		blobIDCommand, versionCommand, completionCommand, helpCommand,
 		completeCommand, mountHelperCommand,
 	}
