@@ -22,6 +22,7 @@ var allowed = map[string]string{
 	"engine/node/dir":        "engine/node engine/walrus",
 	"engine/node/aggregator": "engine/node engine/walrus",
 	"engine/node/nodetest":   "engine/node engine/walrus",
+	"engine/node/publisher":  "engine/node engine/walrus",
 	"engine/node/s3":         "engine/node engine/walrus",
 	"engine/certificate":     "engine/catalog engine/walrus merkle",
 	"engine/blob":            "engine/erasure engine/node engine/walrus merkle",
@@ -29,7 +30,7 @@ var allowed = map[string]string{
 	"engine":                 "engine/catalog engine/walrus merkle",
 	"engine/web":             "engine engine/catalog engine/walrus merkle",
 	"fs":                     "engine engine/catalog merkle",
-	"cmd/floe":               "cachestore engine engine/blob engine/catalog engine/certificate engine/committee engine/node engine/node/aggregator engine/node/dir engine/node/s3 engine/publish engine/walrus engine/web fs merkle",
+	"cmd/floe":               "cachestore engine engine/blob engine/catalog engine/certificate engine/committee engine/node engine/node/aggregator engine/node/dir engine/node/publisher engine/node/s3 engine/publish engine/walrus engine/web fs merkle",
 }
 
 // only lists the packages outside the standard library that just one of ours

@@ -1,0 +1,6 @@
+package publisher
+
+import "time"
+
+// Hurry makes p try again soon.
+func (p *sender) Hurry() { p.wait = time.Millisecond }
