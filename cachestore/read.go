@@ -46,6 +46,24 @@ func (s *Store) Read(k Key, off int64, want []byte, run *merkle.Run) (chunks int
 	return chunks
 }
 
+// Raw fills p with what lies at off of blob k on, which is chunks that Put was
+// given one after the other, and reports whether all of them are there. Nobody
+// has proven it: the caller must, as if it came from a node.
+func (s *Store) Raw(k Key, off int64, p []byte) bool {
+	n := count(len(p))
+	if n == 0 || !inRange(off, n) || s.closed.Load() {
+		return false
+	}
+	var b *blob
+	for chunks, m := 0, 0; chunks < n; chunks += m {
+		if b, m, _ = s.look(k, off+int64(chunks)*merkle.ChunkSize, n-chunks); m == 0 {
+			return false
+		}
+	}
+	got, _ := s.readAt(b, p, off)
+	return got == len(p)
+}
+
 // Absent returns how many neighbouring chunks from off of blob k on, at most
 // n, the cache does not have. It is a hint, for deciding how many to fetch.
 func (s *Store) Absent(k Key, off int64, n int) int {

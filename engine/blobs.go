@@ -10,97 +10,10 @@ import (
 	"github.com/floefs/floe/merkle"
 )
 
-// A headerBlob reads a dataset's header blob, or one of the blobs that hold
-// its blob table: no content tree names their bytes, so they are proven by
-// sliver hashes.
-type headerBlob struct {
-	e      *Engine
-	id     walrus.BlobID
-	meta   *walrus.Metadata
-	params walrus.Params
-
-	mu   sync.Mutex // guards rows
-	rows map[int]merkle.Chunk
-}
-
-const keptRows = 8 // slivers of a header blob kept in memory, if there are more
-
-// openHeaderBlob obtains and proves the metadata of id, from the cache first.
-func (e *Engine) openHeaderBlob(ctx context.Context, id walrus.BlobID) (*headerBlob, error) {
-	hb := &headerBlob{e: e, id: id, rows: make(map[int]merkle.Chunk)}
-	var err error
-	if e.cache != nil {
-		hb.meta, err = walrus.ProveMetadata(id, e.cache.Meta(id, "meta"))
-	}
-	if e.cache == nil || err != nil {
-		if hb.meta, err = e.blobs.Metadata(ctx, id); err != nil {
-			return nil, err
-		}
-		if e.cache != nil {
-			e.cache.PutMeta(id, "meta", hb.meta.Append(nil))
-		}
-	}
-	hb.params, err = hb.meta.Params()
-	return hb, err
-}
-
-// readAt fills p from off on.
-func (hb *headerBlob) readAt(ctx context.Context, p []byte, off int64) error {
-	params := hb.params
-	if off < 0 || off+int64(len(p)) > int64(params.Size) {
-		return fmt.Errorf("%w: bytes %d to %d of a blob of %d", catalog.ErrMalformed, off, off+int64(len(p)), params.Size)
-	}
-	width := int64(params.SliverLen(walrus.Primary))
-	for len(p) > 0 {
-		c, err := hb.row(ctx, int(off/width))
-		if err != nil {
-			return err
-		}
-		n := copy(p, c.Bytes()[off%width:])
-		p, off = p[n:], off+int64(n)
-	}
-	return nil
-}
-
-// row returns a systematic sliver, proven.
-func (hb *headerBlob) row(ctx context.Context, row int) (merkle.Chunk, error) {
-	hb.mu.Lock()
-	c, ok := hb.rows[row]
-	hb.mu.Unlock()
-	if ok {
-		return c, nil
-	}
-	e, name := hb.e, fmt.Sprintf("p%d", row)
-	if e.cache != nil {
-		if data := e.cache.Meta(hb.id, name); data != nil {
-			var err error
-			if c, err = hb.meta.ProveSliver(walrus.SliverID{Axis: walrus.Primary, Index: row}, data); err == nil {
-				ok = true
-			}
-		}
-	}
-	if !ok {
-		var err error
-		if c, err = e.blobs.Sliver(ctx, hb.id, hb.meta, row); err != nil {
-			return merkle.Chunk{}, err
-		}
-		if e.cache != nil {
-			e.cache.PutMeta(hb.id, name, c.Bytes())
-		}
-	}
-	hb.mu.Lock()
-	defer hb.mu.Unlock()
-	if len(hb.rows) >= max(keptRows, hb.params.K1) {
-		clear(hb.rows)
-	}
-	hb.rows[row] = c
-	return c, nil
-}
-
 // record reads the record at offset off.
-func (hb *headerBlob) record(ctx context.Context, off int64) (catalog.BlobRecord, error) {
+func (b *Blob) record(ctx context.Context, off int64) (catalog.BlobRecord, error) {
 	var raw [catalog.RecordSize]byte
-	if err := hb.readAt(ctx, raw[:], off); err != nil {
+	if err := b.readAt(ctx, raw[:], off); err != nil {
 		return catalog.BlobRecord{}, err
 	}
 	return catalog.ParseRecord(raw[:])
@@ -114,18 +27,18 @@ type blobRef struct {
 
 // A blobTable finds the blob at a place in the address space.
 type blobTable struct {
-	header *headerBlob
+	header *Blob
 	h      catalog.Header
 
 	mu    sync.Mutex // guards what follows
 	refs  map[int64]blobRef
-	lists map[int64]*headerBlob
+	lists map[int64]*Blob
 }
 
 const keptRefs = 64 << 10
 
-func newBlobTable(hb *headerBlob, h catalog.Header) *blobTable {
-	return &blobTable{header: hb, h: h, refs: make(map[int64]blobRef), lists: make(map[int64]*headerBlob)}
+func newBlobTable(hb *Blob, h catalog.Header) *blobTable {
+	return &blobTable{header: hb, h: h, refs: make(map[int64]blobRef), lists: make(map[int64]*Blob)}
 }
 
 // ref returns blob i.
@@ -166,7 +79,7 @@ func (t *blobTable) ref(ctx context.Context, i int64) (blobRef, error) {
 }
 
 // list returns list blob i of a table that is a list of lists.
-func (t *blobTable) list(ctx context.Context, i int64) (*headerBlob, error) {
+func (t *blobTable) list(ctx context.Context, i int64) (*Blob, error) {
 	t.mu.Lock()
 	hb := t.lists[i]
 	t.mu.Unlock()

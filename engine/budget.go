@@ -22,8 +22,8 @@ func newBudget(limit int64) *budget { return &budget{limit, semaphore.NewWeighte
 // once and holds nothing while it waits, so readers cannot block each other
 // for good.
 func (b *budget) acquire(ctx context.Context, n int64) error {
-	if n == 0 {
-		return nil // the semaphore would queue it behind others
+	if n == 0 || b.sem == nil {
+		return nil // the semaphore would queue nothing behind others
 	}
 	return b.sem.Acquire(ctx, n)
 }
@@ -37,8 +37,9 @@ func (b *budget) release(n int64) {
 // A buffer is pooled memory that several readers may hold; the last to let go
 // returns it and its share of the budget.
 type buffer struct {
-	b    []byte
+	b    []byte // nil: it is only a share, of memory that others have made
 	from *budget
+	cost int64 // of a share
 	refs atomic.Int32
 }
 
@@ -73,10 +74,21 @@ func (b *budget) newBuffer(n int) *buffer {
 	return buf
 }
 
+// newShare returns a buffer without memory, for what else takes n bytes of b.
+func (b *budget) newShare(n int64) *buffer {
+	buf := &buffer{from: b, cost: n}
+	buf.refs.Store(1)
+	return buf
+}
+
 func (b *buffer) hold() { b.refs.Add(1) }
 
 func (b *buffer) release() {
 	if b.refs.Add(-1) > 0 {
+		return
+	}
+	if b.b == nil {
+		b.from.release(b.cost)
 		return
 	}
 	size, pool := sized(len(b.b))

@@ -10,7 +10,11 @@ import (
 // that is in the cache, as far as it knows without reading them, and how many
 // are stored data. Whole chunks are counted.
 func (f *File) Cached(ctx context.Context, off, n int64) (cached, total int64, err error) {
-	t := f.tree
+	return f.from.cached(ctx, off, n)
+}
+
+// cached implements contents.
+func (t *tree) cached(ctx context.Context, off, n int64) (cached, total int64, err error) {
 	first, end := off/merkle.ChunkSize, min(t.layout.Chunks(0), (off+n+merkle.ChunkSize-1)/merkle.ChunkSize)
 	for i := first; i < end; {
 		n, hole := t.layout.Extent(i, end-i)

@@ -20,7 +20,7 @@ const (
 	keptEntries = 16 << 10 // entries kept by number
 )
 
-// A Dataset is an open dataset. It is safe for concurrent use and needs no
+// A Dataset is an open dataset, or a Walrus blob seen as one. It is safe for concurrent use and needs no
 // closing; it is usable until its Engine is closed.
 type Dataset struct {
 	e       *Engine
@@ -28,6 +28,7 @@ type Dataset struct {
 	header  catalog.Header
 	blobs   *blobTable
 	checked *catalog.Checked // pages that obey the format
+	bare    *bare            // the tree, if it is of a Walrus blob as it is; nil: it is in blobs
 
 	mu      sync.Mutex                // guards entries
 	entries map[uint64]*catalog.Entry // by number; emptied when full
@@ -81,14 +82,25 @@ func (d *Dataset) Header() catalog.Header { return d.header }
 // Root returns the top directory.
 func (d *Dataset) Root() catalog.Entry { return d.header.Root }
 
+// A table is what a directory holds. catalog.Table has the comments.
+type table interface {
+	Lookup(ctx context.Context, name string) (catalog.Entry, error)
+	ByNumber(ctx context.Context, number uint64) (catalog.Entry, error)
+	List(ctx context.Context, from uint64) iter.Seq2[catalog.Entry, error]
+	Verify(ctx context.Context) iter.Seq2[catalog.Entry, error]
+}
+
 // table returns the table of directory dir.
-func (d *Dataset) table(dir catalog.Entry) (catalog.Table, error) {
+func (d *Dataset) table(dir catalog.Entry) (table, error) {
 	if dir.Type != catalog.Dir {
-		return catalog.Table{}, fmt.Errorf("%q is not a directory", dir.Name)
+		return nil, fmt.Errorf("%q is not a directory", dir.Name)
+	}
+	if d.bare != nil {
+		return listing{dir, d.bare.dirs[dir.Number]}, nil
 	}
 	t, err := d.newTree(dir.Size, dir.Root, dir.At, nil)
 	if err != nil {
-		return catalog.Table{}, fmt.Errorf("directory %q: %w", dir.Name, err)
+		return nil, fmt.Errorf("directory %q: %w", dir.Name, err)
 	}
 	page := func(ctx context.Context, i int64) (merkle.Chunk, error) { return t.chunk(ctx, 0, i) }
 	return catalog.Table{Dir: dir, Page: page, Space: d.header.Space(), Checked: d.checked}, nil

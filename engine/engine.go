@@ -16,6 +16,10 @@
 //	...
 //	data, err := fs.ReadFile(ds.FS(ctx), "train/0001.parquet")
 //
+// Walrus blobs that were stored by other means are read by [Engine.OpenBlob],
+// which proves them by the hashes of their slivers; [Blob.Dataset] shows one as
+// a directory.
+//
 // The example in this package's tests is that program, whole.
 package engine
 
@@ -24,6 +28,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/floefs/floe/engine/walrus"
 	"github.com/floefs/floe/merkle"
@@ -35,8 +41,8 @@ type Blobs interface {
 	// Metadata returns a blob's metadata, proven against its id.
 	Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error)
 
-	// Sliver returns a primary sliver, proven against the metadata.
-	Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, row int) (merkle.Chunk, error)
+	// Sliver returns a sliver of either axis, proven against the metadata.
+	Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, at walrus.SliverID) (merkle.Chunk, error)
 
 	// ReadAt fills p with the blob's bytes from off on. They are not proven.
 	// keep says that reading them again would cost more than reading them
@@ -70,6 +76,10 @@ type Cache interface {
 	// Put offers proven chunks for keeping. It copies what it keeps.
 	Put(blob [32]byte, off int64, c merkle.Chunk)
 
+	// Raw fills p with what lies at off on, which whoever reads it proves. It
+	// reports false if some of it is not there.
+	Raw(blob [32]byte, off int64, p []byte) bool
+
 	// Meta and PutMeta keep small things of a blob by name: metadata and
 	// header slivers. Whoever reads them proves them.
 	Meta(blob [32]byte, name string) []byte
@@ -87,7 +97,7 @@ type Options struct {
 	Near bool
 }
 
-// Engine opens datasets. It is safe for concurrent use.
+// Engine opens datasets and blobs. It is safe for concurrent use.
 type Engine struct {
 	blobs Blobs
 	cache Cache // nil: none
@@ -96,12 +106,14 @@ type Engine struct {
 	patience time.Duration // with a fetch
 	near     bool          // see Options
 
-	kept   *recent // interior chunks and table pages
-	data   *recent // data chunks that were read one by one
-	ready  *budget // buffers of reads of what is there
-	budget *budget // buffers of reads that fetch
+	kept   *recent[merkle.Hash, merkle.Chunk] // interior chunks and table pages
+	data   *recent[merkle.Hash, merkle.Chunk] // data chunks that were read one by one, and slivers in pieces
+	sums   *recent[sliverKey, []byte]         // hashes of the pieces of slivers
+	ready  *budget                            // buffers of reads of what is there
+	budget *budget                            // buffers of reads that fetch
 	flight flight
 	ahead  *ahead
+	strict *semaphore.Weighted // strict checks, each of which takes all cores
 
 	life context.Context // of fetches, which outlive the reader that began them; ended by Close
 	end  context.CancelFunc
@@ -129,7 +141,10 @@ func New(blobs Blobs, cache Cache, opts *Options) *Engine {
 	}
 	e := &Engine{
 		blobs: blobs, cache: cache, log: o.Logger, patience: o.Fetch, near: o.Near,
-		kept: newRecent(o.Memory / 4), data: newRecent(o.Memory / 8), ready: newBudget(max(o.Memory/8, 2*MaxRead)), budget: newBudget(o.Memory / 8 * 3),
+		kept: newRecentChunks(o.Memory / 4), data: newRecentChunks(o.Memory / 8),
+		sums:  newRecent[sliverKey](o.Memory/32, func(b []byte) int { return len(b) }),
+		ready: newBudget(max(o.Memory/8, 2*MaxRead)), budget: newBudget(o.Memory / 8 * 3),
+		strict: semaphore.NewWeighted(1),
 	}
 	e.ahead = &ahead{e: e, limit: o.Memory / 8}
 	e.life, e.end = context.WithCancel(context.Background())

@@ -16,14 +16,29 @@ const MaxRead = 4 << 20
 // A File reads one file of a dataset. It is safe for concurrent use and needs
 // no closing.
 type File struct {
-	entry catalog.Entry
-	tree  *tree
+	entry  catalog.Entry
+	layout *merkle.Layout
+	from   contents
+}
+
+// contents is where the bytes of a file are: in a content tree, or on a line
+// of a blob.
+type contents interface {
+	// read returns the n bytes from off on, at least one and at most MaxRead,
+	// which lie within the file.
+	read(ctx context.Context, off int64, n int) (*Span, error)
+
+	// cached is File.Cached.
+	cached(ctx context.Context, off, n int64) (cached, total int64, err error)
 }
 
 // File returns a reader for e, which must be a file of d.
 func (d *Dataset) File(ctx context.Context, e catalog.Entry) (*File, error) {
 	if e.Type != catalog.File {
 		return nil, fmt.Errorf("%q is not a file", e.Name)
+	}
+	if d.bare != nil {
+		return d.bare.file(ctx, e)
 	}
 	holes, err := d.holes(ctx, e)
 	if err != nil {
@@ -33,14 +48,14 @@ func (d *Dataset) File(ctx context.Context, e catalog.Entry) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", e.Name, err)
 	}
-	return &File{e, t}, nil
+	return &File{e, t.layout, t}, nil
 }
 
 // Entry returns the file's entry.
 func (f *File) Entry() catalog.Entry { return f.entry }
 
 // Layout returns where the file has data and holes.
-func (f *File) Layout() *merkle.Layout { return f.tree.layout }
+func (f *File) Layout() *merkle.Layout { return f.layout }
 
 // A Span is proven bytes of a file, not copied: they lie in buffers that go
 // back to a pool on Release.
@@ -84,24 +99,28 @@ func (s *Span) add(c merkle.Chunk, buf *buffer) {
 // false, the blobs' error if too few nodes answer, catalog.ErrMalformed, or the
 // context's.
 func (f *File) Read(ctx context.Context, off int64, n int) (*Span, error) {
-	s := &Span{}
-	s.reset()
 	if off < 0 || n < 0 {
 		return nil, fmt.Errorf("reading %d bytes at %d: out of range", n, off)
 	}
 	n = int(min(int64(min(n, MaxRead)), f.entry.Size-min(off, f.entry.Size)))
 	if n == 0 {
-		return s, nil
+		return &Span{}, nil
 	}
+	return f.from.read(ctx, off, n)
+}
+
+// read implements contents.
+func (t *tree) read(ctx context.Context, off int64, n int) (*Span, error) {
+	s := &Span{}
+	s.reset()
 	first, last := off/merkle.ChunkSize, (off+int64(n)-1)/merkle.ChunkSize
-	pieces, err := f.tree.plan(ctx, first, last)
+	pieces, err := t.plan(ctx, first, last)
 	if err != nil {
 		return nil, err
 	}
 	window := func(p piece, c merkle.Chunk) merkle.Chunk {
 		return c.Slice(int(max(0, off-p.first*merkle.ChunkSize)), int(min(int64(p.bytes), off+int64(n)-p.first*merkle.ChunkSize)))
 	}
-	t := f.tree
 	err = errMiss
 	if t.d.e.cache != nil || costOf(pieces) == 0 {
 		// What is there draws on a share of the budget of its own, so that it
@@ -116,7 +135,7 @@ func (f *File) Read(ctx context.Context, off int64, n int) (*Span, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.tree.d.e.stats.served.Add(int64(n))
+	t.d.e.stats.served.Add(int64(n))
 	return s, nil
 }
 

@@ -12,8 +12,8 @@ import (
 // that is interrupted leaves, the fetch goes on and its chunks are cached, so
 // a reader that comes back makes progress.
 type flight struct {
-	mu    sync.Mutex // guards calls
-	calls map[fetchKey]*call
+	mu    sync.Mutex    // guards calls
+	calls map[any]*call // by fetchKey or sliverKey
 }
 
 // fetchKey is what is fetched: n bytes of neighbouring chunks of one level of
@@ -39,11 +39,11 @@ type call struct {
 // do returns the chunk that fn makes for key, or that a concurrent execution
 // for key makes, and the buffer it lies in, which the caller must release. do
 // takes over buf, which fn fills.
-func (e *Engine) do(ctx context.Context, key fetchKey, buf *buffer, fn func(context.Context) (merkle.Chunk, error)) (c merkle.Chunk, held *buffer, err error) {
+func (e *Engine) do(ctx context.Context, key any, buf *buffer, fn func(context.Context) (merkle.Chunk, error)) (c merkle.Chunk, held *buffer, err error) {
 	f := &e.flight
 	f.mu.Lock()
 	if f.calls == nil {
-		f.calls = make(map[fetchKey]*call)
+		f.calls = make(map[any]*call)
 	}
 	cl, joined := f.calls[key]
 	if !joined {

@@ -346,6 +346,21 @@ func (c *memoryCache) Read(k [32]byte, off int64, want []byte, run *merkle.Run) 
 	}
 }
 
+func (c *memoryCache) Raw(k [32]byte, off int64, p []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(p) > 0 {
+		data := c.chunks[k][off]
+		n := min(len(p), merkle.ChunkSize)
+		if len(data) != n {
+			return false
+		}
+		copy(p, data)
+		p, off = p[n:], off+int64(n)
+	}
+	return true
+}
+
 func (c *memoryCache) Present(k [32]byte, off int64, n int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

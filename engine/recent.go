@@ -7,54 +7,63 @@ import (
 	"github.com/floefs/floe/merkle"
 )
 
-// recent keeps the proven chunks that were used last, by hash, within a
-// number of bytes. A hash names the same bytes wherever they lie, so what a
-// hostile catalog says of positions cannot confuse it.
-type recent struct {
-	limit int64
+// recent keeps what was used last, within a number of bytes.
+type recent[K comparable, V any] struct {
+	limit  int64
+	sizeOf func(V) int
 
 	mu    sync.Mutex // guards what follows
 	size  int64
-	order *list.List // of *keptChunk, latest first
-	by    map[merkle.Hash]*list.Element
+	order *list.List // of *keptValue, latest first
+	by    map[K]*list.Element
 }
 
-type keptChunk struct {
-	hash  merkle.Hash
-	chunk merkle.Chunk
+type keptValue[K comparable, V any] struct {
+	key   K
+	value V
 }
 
-const keptOverhead = 200 // bytes of bookkeeping per chunk, roughly
+const keptOverhead = 200 // bytes of bookkeeping per value, roughly
 
-func newRecent(limit int64) *recent {
-	return &recent{limit: limit, order: list.New(), by: make(map[merkle.Hash]*list.Element)}
+// newRecent returns a recent of values that have the length that size returns.
+func newRecent[K comparable, V any](limit int64, size func(V) int) *recent[K, V] {
+	return &recent[K, V]{limit: limit, sizeOf: size, order: list.New(), by: make(map[K]*list.Element)}
 }
 
-func (r *recent) get(h merkle.Hash) (merkle.Chunk, bool) {
+// newRecentChunks returns a recent of proven chunks, by hash. A hash names the
+// same bytes wherever they lie, so what a hostile catalog says of positions
+// cannot confuse it.
+func newRecentChunks(limit int64) *recent[merkle.Hash, merkle.Chunk] {
+	return newRecent[merkle.Hash](limit, merkle.Chunk.Len)
+}
+
+func (r *recent[K, V]) get(k K) (V, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.by[h]
+	e, ok := r.by[k]
 	if !ok {
-		return merkle.Chunk{}, false
+		var none V
+		return none, false
 	}
 	r.order.MoveToFront(e)
-	return e.Value.(*keptChunk).chunk, true
+	return e.Value.(*keptValue[K, V]).value, true
 }
 
-// put keeps c, whose memory must be its own and which hashes to h.
-func (r *recent) put(h merkle.Hash, c merkle.Chunk) {
+// put keeps v, whose memory must be its own. What is kept under k already
+// stays: there is but one value of it.
+func (r *recent[K, V]) put(k K, v V) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.by[h]; ok {
+	if _, ok := r.by[k]; ok {
 		return
 	}
-	r.by[h] = r.order.PushFront(&keptChunk{h, c})
-	r.size += int64(c.Len()) + keptOverhead
+	r.by[k] = r.order.PushFront(&keptValue[K, V]{k, v})
+	r.size += int64(r.sizeOf(v)) + keptOverhead
 	for r.size > r.limit {
 		e := r.order.Back()
-		k := e.Value.(*keptChunk)
+		old := e.Value.(*keptValue[K, V])
 		r.order.Remove(e)
-		delete(r.by, k.hash)
-		r.size -= int64(k.chunk.Len()) + keptOverhead
+		delete(r.by, old.key)
+		r.size -= int64(r.sizeOf(old.value)) + keptOverhead
 	}
 }

@@ -36,8 +36,7 @@ func (m *memory) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metada
 	return nil, fmt.Errorf("no blob %s", id)
 }
 
-func (m *memory) Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, row int) (merkle.Chunk, error) {
-	s := walrus.SliverID{Axis: walrus.Primary, Index: row}
+func (m *memory) Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, s walrus.SliverID) (merkle.Chunk, error) {
 	return meta.ProveSliver(s, slices.Clone(m.meta[id].Sliver(s)))
 }
 

@@ -97,14 +97,19 @@ func (c Chunk) Child(i int) Hash { return Hash(c.data[i*HashSize : (i+1)*HashSiz
 type Run struct {
 	buf    []byte
 	proven int
+	end    int // of Rest
 }
 
 // NewRun returns a Run over buf, of which nothing is proven.
-func NewRun(buf []byte) Run { return Run{buf: buf} }
+func NewRun(buf []byte) Run { return Run{buf: buf, end: len(buf)} }
 
 // Rest returns the unproven remainder, to be filled by whoever fetches it.
 // The parts of it that Prove accepts must not be written to again.
-func (r *Run) Rest() []byte { return r.buf[r.proven:] }
+func (r *Run) Rest() []byte { return r.buf[r.proven:r.end] }
+
+// Bound makes Rest n bytes long, or all that is left of the buffer: a short
+// chunk with others behind it ends there.
+func (r *Run) Bound(n int) { r.end = r.proven + min(n, len(r.buf)-r.proven) }
 
 // Len returns how many bytes from the front are proven.
 func (r *Run) Len() int { return r.proven }
@@ -119,6 +124,10 @@ func (r *Run) Prove(want Hash, n int) error {
 	r.proven += c.Len()
 	return nil
 }
+
+// Copy copies c to the front of Rest and moves the border behind it: a copy of
+// proven bytes is proven.
+func (r *Run) Copy(c Chunk) { r.proven += copy(r.buf[r.proven:r.end], c.data) }
 
 // Zero clears the first n bytes of Rest and moves the border behind them:
 // a hole needs no proof beyond the list that names it.

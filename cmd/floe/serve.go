@@ -70,6 +70,6 @@ func (s *webServer) run(ctx context.Context, e *env, args []string) error {
 		ln.Close()
 		return err
 	}
-	handler := web.New(rd.Engine, rd.blobs, &web.Options{Memory: rd.memory / 2, Fetch: s.timeout, Logger: s.log})
+	handler := web.New(rd.Engine, &web.Options{Fetch: s.timeout, Logger: s.log})
 	return node.Serve(ctx, ln, handler, &node.ServeOptions{Conns: 1024, Logger: s.log})
 }

@@ -146,46 +146,24 @@ func (c *Client) checkMetadata(ctx context.Context, p *peer, id walrus.BlobID, r
 
 // rebuild returns a sliver of either axis, proven.
 func (c *Client) rebuild(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, at walrus.SliverID) (merkle.Chunk, error) {
-	if at.Axis == walrus.Primary {
-		return c.Sliver(ctx, id, meta, at.Index)
-	}
-	// The symbols of a column lie in the systematic rows: a strip of each.
-	s := params.Symbol
-	strips := make(map[int][]byte, params.K1)
 	h := c.healthOf(id)
-	data := make([]byte, 0, params.SliverLen(walrus.Secondary))
-	for round := range 2 {
-		data = data[:0]
-		for row := range params.K1 {
-			if at.Index < params.K2 {
-				cell := make([]byte, s)
-				if _, err := c.readPatiently(ctx, h, id, params, row, cell, int64(at.Index*s)); err != nil {
-					return merkle.Chunk{}, err
-				}
-				data = append(data, cell...)
-				continue
-			}
-			chunk, err := c.Sliver(ctx, id, meta, row)
-			if err != nil {
-				return merkle.Chunk{}, err
-			}
-			strips[row] = chunk.Bytes()
-		}
-		if at.Index >= params.K2 {
-			var err error
-			if data, err = params.Rebuild(ctx, at, walrus.Primary, strips); err != nil {
-				return merkle.Chunk{}, err
-			}
-		}
-		chunk, err := meta.ProveSliver(at, data)
-		if err == nil || round == 1 {
-			return chunk, err
-		}
-		for row := range params.K1 {
-			if err := c.recheck(ctx, h, id, meta, params, row, span{at.Index * s, (at.Index + 1) * s}); err != nil {
-				return merkle.Chunk{}, err
-			}
-		}
+	if at.Axis == walrus.Primary {
+		return c.row(ctx, h, id, meta, params, at.Index)
 	}
-	panic("internal error: unreachable")
+	if at.Index < params.K2 {
+		return c.columnOfRows(ctx, h, id, meta, params, at)
+	}
+	strips := make(map[int][]byte, params.K1)
+	for row := range params.K1 {
+		chunk, err := c.row(ctx, h, id, meta, params, row)
+		if err != nil {
+			return merkle.Chunk{}, err
+		}
+		strips[row] = chunk.Bytes()
+	}
+	data, err := params.Rebuild(ctx, at, walrus.Primary, strips)
+	if err != nil {
+		return merkle.Chunk{}, err
+	}
+	return meta.ProveSliver(at, data)
 }

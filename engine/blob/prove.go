@@ -12,14 +12,9 @@ import (
 	"github.com/floefs/floe/merkle"
 )
 
-// Sliver returns a primary sliver, proven against meta: as a node has it, or
+// row returns a primary sliver, proven against meta: as a node has it, or
 // rebuilt from proven others.
-func (c *Client) Sliver(ctx context.Context, id walrus.BlobID, meta *walrus.Metadata, row int) (merkle.Chunk, error) {
-	params, err := meta.Params()
-	if err != nil {
-		return merkle.Chunk{}, err
-	}
-	h := c.healthOf(id)
+func (c *Client) row(ctx context.Context, h *health, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, row int) (merkle.Chunk, error) {
 	n := params.SliverLen(walrus.Primary)
 	for range 2 {
 		// First as it comes; after proving others, again without the false.

@@ -9,8 +9,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/walrus"
 )
+
+// open opens a blob.
+func (h *Handler) open(ctx context.Context, id walrus.BlobID) (*engine.Blob, error) {
+	return h.blobs.get(ctx, id, func(ctx context.Context) (*engine.Blob, int64, error) {
+		b, err := h.eng.OpenBlob(ctx, id)
+		return b, 1, err
+	})
+}
 
 // getBlob serves the bytes of a blob. Together with the check of the rows
 // behind its end, proving each row as it is sent is the default consistency
@@ -20,9 +29,13 @@ func (h *Handler) getBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	cacheable(w, b.id.String())
+	f, err := b.File()
+	if err != nil {
+		return err
+	}
+	cacheable(w, b.ID().String())
 	copyType(w, r)
-	return h.serve(w, r, rows{h, b}, time.Time{})
+	return h.serve(w, r, file{f}, time.Time{})
 }
 
 // streamBlob is getBlob without ranges.
@@ -31,10 +44,14 @@ func (h *Handler) streamBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	cacheable(w, b.id.String())
+	f, err := b.File()
+	if err != nil {
+		return err
+	}
+	cacheable(w, b.ID().String())
 	copyType(w, r)
 	w.Header().Set("X-Walrus-Streaming", "true")
-	return h.serve(w, withoutRange(r), rows{h, b}, time.Time{})
+	return h.serve(w, withoutRange(r), file{f}, time.Time{})
 }
 
 // getPart serves what is below a blob, and what lies beside blobs and is
@@ -67,12 +84,16 @@ func (h *Handler) getRange(w http.ResponseWriter, r *http.Request, id string) er
 	if err != nil {
 		return err
 	}
-	if size := b.params.Size; start >= size || length > size-start {
+	if size := b.Params().Size; start >= size || length > size-start {
 		return badRange("%d bytes from %d on do not lie in a blob of %d", length, start, size)
 	}
-	cacheable(w, fmt.Sprintf("%s-%d-%d", b.id, start, length))
+	f, err := b.File()
+	if err != nil {
+		return err
+	}
+	cacheable(w, fmt.Sprintf("%s-%d-%d", b.ID(), start, length))
 	copyType(w, r)
-	return h.serve(w, withoutRange(r), window{rows{h, b}, int64(start), int64(length)}, time.Time{})
+	return h.serve(w, withoutRange(r), window{file{f}, int64(start), int64(length)}, time.Time{})
 }
 
 func badRange(format string, a ...any) error {
@@ -80,7 +101,7 @@ func badRange(format string, a ...any) error {
 }
 
 // consistent opens a blob and checks it as the request asks.
-func (h *Handler) consistent(r *http.Request, name string) (*openBlob, error) {
+func (h *Handler) consistent(r *http.Request, name string) (*engine.Blob, error) {
 	id, err := blobID(name)
 	if err != nil {
 		return nil, err
@@ -100,11 +121,11 @@ func (h *Handler) consistent(r *http.Request, name string) (*openBlob, error) {
 	if err != nil || skip {
 		return b, err
 	}
-	if b.zeros != nil {
-		return nil, b.zeros
+	if err := b.Metadata().CheckZeroRows(); err != nil {
+		return nil, err
 	}
 	if strict && r.Method != http.MethodHead {
-		return b, h.checkStrictly(r.Context(), b)
+		return b, checkStrictly(r.Context(), b)
 	}
 	return b, nil
 }
@@ -124,57 +145,14 @@ func badRequest(format string, a ...any) error {
 	return &apiError{http.StatusBadRequest, "MALFORMED_REQUEST", fmt.Sprintf(format, a...)}
 }
 
-const (
-	maxStrict    = 256 << 20 // bytes of a blob that is checked strictly
-	strictMemory = 64 << 20
-)
+const maxStrict = 256 << 20 // bytes of a blob that is checked strictly
 
-// checkStrictly encodes a blob anew and compares its id: also parity that does
-// not fit is found. One is checked at a time, since that takes all cores.
-func (h *Handler) checkStrictly(ctx context.Context, b *openBlob) error {
-	if b.params.Size > maxStrict {
+// checkStrictly encodes a blob anew and compares its id.
+func checkStrictly(ctx context.Context, b *engine.Blob) error {
+	if b.Params().Size > maxStrict {
 		return &apiError{http.StatusForbidden, reasonTooLarge, fmt.Sprintf("blobs of up to %d bytes are checked strictly", maxStrict)}
 	}
-	found, err := h.checked.get(ctx, b.id, func(ctx context.Context) (error, int64, error) {
-		if err := h.strict.Acquire(ctx, 1); err != nil {
-			return nil, 0, err
-		}
-		defer h.strict.Release(1)
-		enc, err := walrus.NewEncoder(b.params.N)
-		if err != nil {
-			return nil, 0, err
-		}
-		meta, err := enc.Hash(ctx, readerAt{ctx, rows{h, b}}, b.params.Size, strictMemory)
-		if err != nil {
-			return nil, 0, err
-		}
-		if got := meta.BlobID(); got != b.id {
-			return fmt.Errorf("%w: encoded anew it is %s", walrus.ErrInconsistent, got), 1, nil
-		}
-		return nil, 1, nil
-	})
-	if err != nil {
-		return err
-	}
-	return found
-}
-
-// readerAt reads a source as the standard library does.
-type readerAt struct {
-	ctx context.Context // of the one check it was made for
-	src source
-}
-
-// ReadAt implements io.ReaderAt within the source.
-func (r readerAt) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		data, err := read(r.ctx, window{r.src, off + int64(n), int64(len(p) - n)}, len(p)-n)
-		if err != nil {
-			return n, err
-		}
-		n += copy(p[n:], data)
-	}
-	return n, nil
+	return b.CheckStrictly(ctx)
 }
 
 // copyType answers with the type that was asked for: blobs have none of their

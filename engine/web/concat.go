@@ -62,7 +62,11 @@ func (h *Handler) serveJoined(w http.ResponseWriter, r *http.Request, ids []stri
 		if err != nil {
 			return err
 		}
-		all = append(all, rows{h, b})
+		f, err := b.File()
+		if err != nil {
+			return err
+		}
+		all = append(all, file{f})
 	}
 	sum := sha256.Sum256([]byte(strings.Join(ids, "")))
 	cacheable(w, base64.RawURLEncoding.EncodeToString(sum[:]))

@@ -3,16 +3,14 @@ package web
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/walrus"
 )
-
-// maxIndex is the most bytes of a quilt's index that is read.
-const maxIndex = 4 << 20
 
 // allowedTags are the tags of a patch that become headers of the answer.
 var allowedTags = map[string]bool{
@@ -21,46 +19,38 @@ var allowedTags = map[string]bool{
 }
 
 // quilt opens a quilt and returns its patches.
-func (h *Handler) quilt(ctx context.Context, id walrus.BlobID) (*openBlob, []walrus.Patch, error) {
+func (h *Handler) quilt(ctx context.Context, id walrus.BlobID) (*engine.Blob, []walrus.Patch, error) {
 	b, err := h.open(ctx, id)
 	if err == nil {
-		err = b.zeros
+		err = b.Metadata().CheckZeroRows()
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	patches, err := h.quilts.get(ctx, id, func(ctx context.Context) ([]walrus.Patch, int64, error) {
-		return h.index(ctx, b)
+		ctx, cancel := h.patient(ctx)
+		defer cancel()
+		patches, err := b.Patches(ctx)
+		switch {
+		case errors.Is(err, engine.ErrNoQuilt):
+			return nil, 0, noQuilt(id)
+		case errors.Is(err, engine.ErrIndexTooLong):
+			return nil, 0, &apiError{http.StatusForbidden, reasonTooLarge, err.Error()}
+		}
+		return patches, weight(patches), err
 	})
 	return b, patches, err
 }
 
-// index reads the index of a quilt.
-func (h *Handler) index(ctx context.Context, b *openBlob) ([]walrus.Patch, int64, error) {
-	if b.params.Size != uint64(b.params.K1)*uint64(b.params.SliverLen(walrus.Primary)) {
-		return nil, 0, noQuilt(b.id)
+// weight returns about how much memory patches take.
+func weight(patches []walrus.Patch) (n int64) {
+	for _, x := range patches {
+		n += 200 + int64(len(x.Identifier))
+		for k, v := range x.Tags {
+			n += 100 + int64(len(k)+len(v))
+		}
 	}
-	column, release, err := h.sliver(ctx, b, walrus.SliverID{Axis: walrus.Secondary, Index: 0})
-	if err != nil {
-		return nil, 0, err
-	}
-	size, count, err := b.params.QuiltIndexLen(column.Bytes())
-	release()
-	if err != nil {
-		return nil, 0, noQuilt(b.id)
-	}
-	if size > maxIndex {
-		return nil, 0, &apiError{http.StatusForbidden, reasonTooLarge, fmt.Sprintf("the index of the quilt has %d bytes, at most %d are read", size, maxIndex)}
-	}
-	data, err := read(ctx, columns{h, b, 0, count}, size)
-	if err != nil {
-		return nil, 0, err
-	}
-	patches, err := b.params.ParseQuiltIndex(data)
-	if err != nil {
-		return nil, 0, noQuilt(b.id)
-	}
-	return patches, int64(4*size) + 1, nil
+	return n
 }
 
 func noQuilt(id walrus.BlobID) error {
@@ -135,21 +125,14 @@ func (h *Handler) getPatchByName(w http.ResponseWriter, r *http.Request) error {
 	return notFound(reasonNoPatch, "quilt %s has no patch %q", id, name)
 }
 
-func (h *Handler) servePatch(w http.ResponseWriter, r *http.Request, b *openBlob, x walrus.Patch) error {
-	src := columns{h, b, x.Start, x.End}
-	head := x.HeaderLen()
-	if int64(head) > src.size() {
-		return fmt.Errorf("%w: patch %q has no room for its header", walrus.ErrInconsistent, x.Identifier)
-	}
-	header, err := read(r.Context(), src, head)
+func (h *Handler) servePatch(w http.ResponseWriter, r *http.Request, b *engine.Blob, x walrus.Patch) error {
+	ctx, cancel := h.patient(r.Context())
+	defer cancel()
+	f, err := b.Patch(ctx, x)
 	if err != nil {
 		return err
 	}
-	size, err := x.DataSize(b.params, header)
-	if err != nil {
-		return fmt.Errorf("%w: %v", walrus.ErrInconsistent, err)
-	}
-	cacheable(w, b.id.String())
+	cacheable(w, b.ID().String())
 	copyType(w, r)
 	if validHeader(x.Identifier) {
 		w.Header().Set("X-Quilt-Patch-Identifier", x.Identifier)
@@ -159,5 +142,5 @@ func (h *Handler) servePatch(w http.ResponseWriter, r *http.Request, b *openBlob
 			w.Header().Set(k, v)
 		}
 	}
-	return h.serve(w, r, window{src, int64(head), int64(size)}, time.Time{})
+	return h.serve(w, r, file{f}, time.Time{})
 }

@@ -204,7 +204,9 @@ func TestADamagedDatasetServesTheRightBytesOrNone(t *testing.T) {
 
 func TestMoreRequestsThanAllowedAreRefused(t *testing.T) {
 	release, held := make(chan struct{}), make(chan struct{})
-	h := web.New(nil, waiting{held: held, release: release}, &web.Options{Requests: 1})
+	eng := engine.New(waiting{held: held, release: release}, nil, nil)
+	defer eng.Close()
+	h := web.New(eng, &web.Options{Requests: 1})
 	path := "/v1/blobs/" + walrus.BlobID{1}.String()
 	done := make(chan int)
 	ask := func() *httptest.ResponseRecorder {

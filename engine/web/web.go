@@ -23,17 +23,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/walrus"
-	"github.com/floefs/floe/merkle"
 )
 
 // Options are a Handler's settings; nil and zero mean the defaults.
 type Options struct {
-	Memory   int64         // bytes for slivers under way and kept; default 256 MiB
-	Fetch    time.Duration // after which the fetch of a sliver is given up; default 60 s
+	Fetch    time.Duration // after which opening a dataset or a quilt is given up; default 60 s
 	Requests int           // at a time; default 256
 	Logger   *slog.Logger  // default: silent
 }
@@ -45,36 +41,26 @@ const (
 	keptIndexes  = 16 << 20 // bytes of indexes of quilts
 )
 
-// A Handler serves what an engine and its blobs can read. It is safe for
+// A Handler serves what an engine can read. It is safe for
 // concurrent use.
 type Handler struct {
 	eng      *engine.Engine
-	source   engine.Blobs
 	log      *slog.Logger
 	mux      *http.ServeMux
 	patience time.Duration
 
-	slots    chan struct{}       // holds one token per request under way; full means refuse
-	underWay *semaphore.Weighted // bytes of slivers that requests hold
-	most     int64               // that underWay has
-	strict   *semaphore.Weighted // strict checks
+	slots chan struct{} // holds one token per request under way; full means refuse
 
-	slivers  *memory[sliverKey, merkle.Chunk]
-	blobs    *memory[walrus.BlobID, *openBlob]
+	blobs    *memory[walrus.BlobID, *engine.Blob]
 	quilts   *memory[walrus.BlobID, []walrus.Patch]
 	datasets *memory[walrus.BlobID, *engine.Dataset]
-	checked  *memory[walrus.BlobID, error] // what a strict check found
 }
 
-// New returns a Handler that reads datasets by eng and blobs from blobs, which
-// are most often those eng reads from.
-func New(eng *engine.Engine, blobs engine.Blobs, opts *Options) *Handler {
+// New returns a Handler that reads by eng.
+func New(eng *engine.Engine, opts *Options) *Handler {
 	var o Options
 	if opts != nil {
 		o = *opts
-	}
-	if o.Memory <= 0 {
-		o.Memory = 256 << 20
 	}
 	if o.Fetch <= 0 {
 		o.Fetch = time.Minute
@@ -86,16 +72,11 @@ func New(eng *engine.Engine, blobs engine.Blobs, opts *Options) *Handler {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{
-		eng: eng, source: blobs, log: o.Logger, mux: http.NewServeMux(), patience: o.Fetch,
+		eng: eng, log: o.Logger, mux: http.NewServeMux(), patience: o.Fetch,
 		slots:    make(chan struct{}, o.Requests),
-		most:     o.Memory / 2,
-		underWay: semaphore.NewWeighted(o.Memory / 2),
-		strict:   semaphore.NewWeighted(1),
-		slivers:  newMemory[sliverKey, merkle.Chunk](o.Memory / 2),
-		blobs:    newMemory[walrus.BlobID, *openBlob](keptBlobs),
+		blobs:    newMemory[walrus.BlobID, *engine.Blob](keptBlobs),
 		quilts:   newMemory[walrus.BlobID, []walrus.Patch](keptIndexes),
 		datasets: newMemory[walrus.BlobID, *engine.Dataset](keptDatasets),
-		checked:  newMemory[walrus.BlobID, error](keptBlobs),
 	}
 	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /status":          status,
@@ -175,13 +156,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	known.write(w)
 }
 
-// reserve waits until a request may hold n bytes of slivers.
-func (h *Handler) reserve(ctx context.Context, n int) (release func(), err error) {
-	weight := min(int64(n), h.most)
-	if err := h.underWay.Acquire(ctx, weight); err != nil {
-		return nil, err
-	}
-	return func() { h.underWay.Release(weight) }, nil
+// patient bounds how long opening something may take.
+func (h *Handler) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, h.patience, fmt.Errorf("no bytes within %v", h.patience.Round(time.Millisecond)))
 }
 
 func status(w http.ResponseWriter, r *http.Request) error {

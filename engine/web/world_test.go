@@ -50,7 +50,7 @@ func (w *world) serve() {
 	w.Helper()
 	client := blob.New([]blob.Member{{Name: "store", Node: w.store}}, nil)
 	eng := engine.New(client, nil, nil)
-	srv := httptest.NewServer(web.New(eng, client, &web.Options{Memory: 8 << 20}))
+	srv := httptest.NewServer(web.New(eng, nil))
 	w.Cleanup(func() { srv.Close(); eng.Close() })
 	w.url = srv.URL
 }

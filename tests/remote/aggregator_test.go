@@ -34,7 +34,7 @@ func (c *committee) mirror(t *testing.T, change func(http.Handler) http.Handler)
 	inner := c.client()
 	eng := engine.New(inner, nil, nil)
 	t.Cleanup(func() { eng.Close() })
-	var h http.Handler = web.New(eng, inner, nil)
+	var h http.Handler = web.New(eng, nil)
 	if change != nil {
 		h = change(h)
 	}
