@@ -1,7 +1,6 @@
 package dir
 
 import (
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -18,24 +17,20 @@ const (
 // the rest of the sliver's file and the beginning of the next sliver's, where
 // the blob goes on. Each read opens its file anew, so the kernel cannot see
 // the sequence itself. It is a hint, and fails as one.
-func (s *Store) readAhead(f *os.File, id walrus.BlobID, at walrus.SliverID, off int64) {
-	fi, err := f.Stat()
-	if err != nil {
-		return
-	}
+func (s *Store) readAhead(f raw, id walrus.BlobID, at walrus.SliverID, off int64) {
 	left := int64(ahead)
-	if n := min(left, fi.Size()-off); n > 0 {
-		unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
+	if n := min(left, f.size-off); n > 0 {
+		unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED)
 		left -= n
 	}
 	if left == 0 || at.Axis != walrus.Primary {
 		return
 	}
 	at.Index++
-	next, err := openFile(filepath.Join(s.BlobDir(id), sliverName(at)))
+	next, err := openRaw(filepath.Join(s.BlobDir(id), sliverName(at)))
 	if err != nil {
 		return
 	}
-	defer next.Close()
-	unix.Fadvise(int(next.Fd()), 0, left, unix.FADV_WILLNEED)
+	defer next.close()
+	unix.Fadvise(next.fd, 0, left, unix.FADV_WILLNEED)
 }

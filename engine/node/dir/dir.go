@@ -27,6 +27,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/floefs/floe/engine/node"
 	"github.com/floefs/floe/engine/walrus"
 )
@@ -163,16 +165,14 @@ func readBounded(path string, limit int64) ([]byte, error) {
 
 // ReadSliver implements node.Store.
 func (s *Store) ReadSliver(ctx context.Context, id walrus.BlobID, _ walrus.Params, at walrus.SliverID, p []byte, off int64) error {
-	f, err := openFile(filepath.Join(s.BlobDir(id), sliverName(at)))
+	path := filepath.Join(s.BlobDir(id), sliverName(at))
+	f, err := openRaw(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := f.ReadAt(p, off); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return fmt.Errorf("%s at %d: %w", f.Name(), off, err)
+	defer f.close()
+	if err := f.readAt(p, off); err != nil {
+		return fmt.Errorf("%s at %d: %w", path, off, err)
 	}
 	if len(p) >= longRead {
 		s.readAhead(f, id, at, off+int64(len(p)))
@@ -189,7 +189,7 @@ func (s *Store) SliverFile(id walrus.BlobID, at walrus.SliverID) (*os.File, erro
 // openFile opens a regular file; anything else in its place, which could
 // block or lead out of the store, is refused.
 func openFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow|unix.O_NONBLOCK, 0) // a pipe would block
 	if err != nil {
 		return nil, err
 	}
