@@ -84,7 +84,7 @@ func (d *datasets) list(e *env) ([]datasetJSON, error) {
 		named[n.ID] = append(named[n.ID], n.Name)
 	}
 	for _, url := range urls {
-		store, openErr := e.listedStore(url)
+		store, openErr := d.listedStore(e, url)
 		if openErr != nil {
 			if len(d.from) > 0 {
 				err = errors.Join(err, openErr)
@@ -116,8 +116,8 @@ func (d *datasets) list(e *env) ([]datasetJSON, error) {
 }
 
 // listedStore opens a store that has a list of datasets.
-func (e *env) listedStore(url string) (*dir.Store, error) {
-	p, err := e.openPlace(url, func(string) bool { return true })
+func (d *datasets) listedStore(e *env, url string) (*dir.Store, error) {
+	p, err := e.openPlace(url, &d.reach, func(string) bool { return true })
 	if err != nil {
 		return nil, err
 	}

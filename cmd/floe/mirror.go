@@ -98,7 +98,7 @@ func (m *mirror) run(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	to, err := e.createPlace(m.to)
+	to, err := e.createPlace(m.to, &m.reach)
 	if err != nil {
 		return err
 	}

@@ -191,7 +191,7 @@ func (n *nodesTool) open(e *env) (*openPlaces, error) {
 		o.patience = min(patience, max(time.Second, n.interval))
 	}
 	for _, url := range n.from {
-		p, err := e.openPlace(url, func(string) bool { return true })
+		p, err := e.openPlace(url, &n.reach, func(string) bool { return true })
 		if err != nil {
 			return o, err
 		}

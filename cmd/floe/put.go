@@ -56,6 +56,7 @@ setuid bits, owners) is left out and counted.
 		f.otherwise("n-shards", "100, or what the base or the committee has")
 		f.Var(&p.blobSize, "blob-size", "bytes of a blob, a multiple of 16KiB")
 		f.otherwise("blob-size", "64MiB, or what the base has")
+		p.reachFlags(f)
 		f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but the id")
 		f.private("name", "base", "n-shards", "quiet")
 		jsonFlag(f, &p.json)
@@ -64,6 +65,7 @@ setuid bits, owners) is left out and counted.
 }
 
 type putter struct {
+	reach
 	to, name, base string
 	exclude        []string
 	oneFS          bool
@@ -88,7 +90,7 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	if err := checkSource(source, args[0]); err != nil {
 		return err
 	}
-	to, err := e.createPlace(p.to)
+	to, err := e.createPlace(p.to, &p.reach)
 	if err != nil {
 		return err
 	}
@@ -221,7 +223,7 @@ func (p *putter) options(ctx context.Context, e *env, to *place, source string) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("--base: %w", err)
 	}
-	src := &sources{from: []string{to.url}, cacheMode: "auto"}
+	src := &sources{from: []string{to.url}, reach: p.reach, cacheMode: "auto"}
 	rd, err := src.open(e, s, false)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--base: %w", err)

@@ -73,6 +73,7 @@ func (s subject) String() string {
 
 // sources says where datasets are read from and what is kept of them.
 type sources struct {
+	reach
 	from      []string
 	cacheDir  string
 	cacheSize size
@@ -84,11 +85,12 @@ type sources struct {
 	log       *slog.Logger // nil: silent
 }
 
-// fromFlag declares the flag that says where to read.
+// fromFlag declares the flags that say where to read, and how.
 func (s *sources) fromFlag(f *flags) {
 	f.StringArrayVar(&s.from, "from", nil, "read from `PLACE`: dir:PATH, s3://BUCKET/PREFIX or a committee\nfile; repeat it for more, the best first")
 	f.otherwise("from", "where put left the dataset")
 	f.variable["from"] = storeVariable
+	s.reachFlags(f)
 }
 
 // flags declares the flags of commands that read datasets.
@@ -177,7 +179,7 @@ func (rd *reader) openPlaces(e *env, r *sources, s subject) error {
 	}
 	near := func(path string) bool { return r.cacheMode == "auto" && sameFS(path, rd.dir) }
 	for _, url := range urls {
-		p, err := e.openPlace(url, near)
+		p, err := e.openPlace(url, &r.reach, near)
 		if err != nil {
 			return err
 		}

@@ -49,6 +49,10 @@ type Committee struct {
 	Shards int
 	Epoch  walrus.Epoch
 	Nodes  []Node
+
+	// Own says that it was read from a file of the user's own: only they or
+	// root can have written it.
+	Own bool
 }
 
 // A Node is one of a committee.
@@ -104,6 +108,7 @@ func Read(path string) (*Committee, error) {
 	if err != nil {
 		return nil, fmt.Errorf("committee %s: %w", path, err)
 	}
+	c.Own = own(f)
 	return c, nil
 }
 

@@ -27,6 +27,10 @@ type NetworkOptions struct {
 	// been resolved.
 	Nets []netip.Prefix
 
+	// Advice is what the error about an address that may not be dialled says
+	// behind the address: what can be done about it.
+	Advice string
+
 	PerHost int           // requests to one host at a time: default 16
 	Connect time.Duration // for a connection and its handshake: default 5 s
 	Answer  time.Duration // for the beginning of an answer: default 10 s
@@ -172,7 +176,7 @@ func (nw *Network) checkAddress(_ context.Context, network, address string, _ sy
 		}
 	}
 	if !public(addr) {
-		return fmt.Errorf("%w: %s", ErrAddress, addr)
+		return fmt.Errorf("%w: %s%s", ErrAddress, addr, nw.opts.Advice)
 	}
 	return nil
 }
