@@ -290,7 +290,7 @@ func TestListsAreProven(t *testing.T) {
 	}
 	for name, table := range map[string][][]byte{
 		"no header": nil, "no list": s.table[:1], "a list less": s.table[:2], "a list more": append(slices.Clip(s.table), s.table[1]),
-		"a short list": {s.table[0], s.table[1], s.table[2][catalog.RecordSize:]},
+		"a short list": {s.table[0], s.table[1], slices.Clip(s.table[2][catalog.RecordSize:])},
 	} {
 		if _, err := Blobs(s.id, table); err == nil {
 			t.Errorf("%s: accepted", name)
