@@ -13,17 +13,18 @@ import (
 	"github.com/floefs/floe/engine/walrus"
 )
 
-// openCommittee opens the nodes that the file at path names. Paths in it start
-// where it lies. A node that is not there is no error: a committee does without
-// some.
-func openCommittee(path string, how *reach, create bool, near func(path string) bool) (*place, error) {
+// openCommittee opens the nodes that the file at path names. The file is the
+// user's own, so its nodes may be anywhere, on this machine too. Paths in it
+// start where it lies. A node that is not there is no error: a committee does
+// without some.
+func openCommittee(path string, create bool, near func(path string) bool) (*place, error) {
 	c, err := committee.Read(path)
 	if err != nil {
 		return nil, err
 	}
 	p := &place{
 		url: committeeScheme + ":" + path, committee: c,
-		network: how.network(path, c.Own),
+		network: node.NewNetwork(&node.NetworkOptions{Nets: node.AnyNet}),
 	}
 	for _, n := range c.Nodes {
 		m, err := p.member(n, filepath.Dir(path), create, near)
@@ -48,7 +49,7 @@ func (p *place) member(n committee.Node, base string, create bool, near func(pat
 		m.Node, m.Remote = m.client, true
 		return m, err
 	case scheme == s3Scheme:
-		m.Node, err = p.bucket(n.URL)
+		err = p.bucket(&m)
 		m.Remote = true
 		return m, err
 	case scheme != dirScheme || rest == "":

@@ -103,7 +103,7 @@ func enough(members []member, reports []blob.Report, id walrus.BlobID, params wa
 		for _, at := range slices.Concat(r.Missing, r.False) {
 			bad[at] = true
 		}
-		for _, at := range members[i].slivers(id, params) {
+		for _, at := range members[i].Slivers(id, params) {
 			if !bad[at] {
 				good[at.Axis][at.Index] = true
 			}
@@ -121,25 +121,6 @@ func enough(members []member, reports []blob.Report, id walrus.BlobID, params wa
 		}
 	}
 	return false
-}
-
-// slivers returns which slivers of a blob the node should have.
-func (m member) slivers(id walrus.BlobID, params walrus.Params) []walrus.SliverID {
-	var all []walrus.SliverID
-	if m.shards == nil {
-		for i := range blob.Kept(params) {
-			all = append(all, walrus.SliverID{Axis: walrus.Primary, Index: i})
-		}
-		return all
-	}
-	if m.Shards.Of() != params.N {
-		return nil
-	}
-	for _, shard := range m.shards {
-		pair := id.ShardToPair(shard, params.N)
-		all = append(all, walrus.Primary.OfPair(pair, params.N), walrus.Secondary.OfPair(pair, params.N))
-	}
-	return all
 }
 
 // sliverNames returns what a store in a directory calls slivers: p3, s3.

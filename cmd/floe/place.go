@@ -79,14 +79,14 @@ func (e *env) placeOf(url string) (kind, path string, err error) {
 
 // openPlace opens the place at url to read from it. near says which
 // directories lie beside the cache.
-func (e *env) openPlace(url string, how *reach, near func(path string) bool) (*place, error) {
+func (e *env) openPlace(url string, near func(path string) bool) (*place, error) {
 	kind, path, err := e.placeOf(url)
 	if err != nil {
 		return nil, err
 	}
 	switch kind {
 	case committeeScheme:
-		return openCommittee(path, how, false, near)
+		return openCommittee(path, false, near)
 	case s3Scheme:
 		return bucketPlace(path)
 	}
@@ -102,7 +102,7 @@ func (e *env) openPlace(url string, how *reach, near func(path string) bool) (*p
 
 // createPlace opens the place at url to put into it, and makes directories
 // that are not there yet.
-func (e *env) createPlace(url string, how *reach) (*place, error) {
+func (e *env) createPlace(url string) (*place, error) {
 	kind, path, err := e.placeOf(url)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (e *env) createPlace(url string, how *reach) (*place, error) {
 	far := func(string) bool { return false }
 	switch kind {
 	case committeeScheme:
-		return openCommittee(path, how, true, far)
+		return openCommittee(path, true, far)
 	case s3Scheme:
 		return bucketPlace(path)
 	}
@@ -132,21 +132,23 @@ func storePlace(s *dir.Store, near func(path string) bool) *place {
 // variables and files.
 func bucketPlace(url string) (*place, error) {
 	p := &place{url: url}
-	s, err := p.bucket(url)
-	if err != nil {
+	m := member{Member: blob.Member{Name: url, Remote: true}, url: url}
+	if err := p.bucket(&m); err != nil {
 		return nil, err
 	}
-	p.members = []member{{Member: blob.Member{Name: url, Node: s, Remote: true}, url: url}}
+	p.members = []member{m}
 	return p, nil
 }
 
-// bucket opens a store in a bucket, which close gives back.
-func (p *place) bucket(url string) (*s3.Store, error) {
-	s, err := s3.Open(context.Background(), url, nil)
+// bucket opens the store in a bucket that is a member's node; close gives it
+// back.
+func (p *place) bucket(m *member) error {
+	holds := m.Member
+	s, err := s3.Open(context.Background(), m.url, &s3.Options{Expect: holds.Slivers})
 	if err == nil {
-		p.buckets = append(p.buckets, s)
+		m.Node, p.buckets = s, append(p.buckets, s)
 	}
-	return s, err
+	return err
 }
 
 // onlyStore returns the store in a directory that p is; an error if p is

@@ -101,8 +101,8 @@ func (m *Member) mayHave(id walrus.BlobID, params walrus.Params, at walrus.Slive
 	return m.Shards.of == params.N && m.Shards.set[id.PairToShard(at.Pair(params.N), params.N)]
 }
 
-// slivers returns which slivers of blob id m should have, primary ones first.
-func (m *Member) slivers(id walrus.BlobID, params walrus.Params) []walrus.SliverID {
+// Slivers returns which slivers of blob id m should have, primary ones first.
+func (m *Member) Slivers(id walrus.BlobID, params walrus.Params) []walrus.SliverID {
 	var all []walrus.SliverID
 	for _, axis := range []walrus.Axis{walrus.Primary, walrus.Secondary} {
 		for i := range params.N {

@@ -84,13 +84,17 @@ func (c *Client) check(ctx context.Context, p *peer, id walrus.BlobID, meta *wal
 	if p.Rows {
 		return Report{Member: p.Name}, nil
 	}
-	slivers := p.slivers(id, params)
+	slivers := p.Slivers(id, params)
 	r := Report{Member: p.Name, Slivers: len(slivers)}
 	if p.Shards == nil {
 		r.Tolerate = r.Slivers - params.K1
 	}
 	if err := c.checkMetadata(ctx, p, id, &r); err != nil {
 		return r, err
+	}
+	if has, ok := p.list(ctx, id, params); ok && !deep {
+		r.Missing = slices.DeleteFunc(slivers, func(at walrus.SliverID) bool { return has[at] })
+		return r, context.Cause(ctx)
 	}
 	h := c.healthOf(id)
 	var mu sync.Mutex // guards the lists of r

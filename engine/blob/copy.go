@@ -185,6 +185,10 @@ func (r *restoring) dear(list []placed) bool {
 // each stores the slivers of list, limit at once, with the bytes that get
 // returns, if any, and calls count with the report of their node.
 func (r *restoring) each(ctx context.Context, limit int, list []placed, get func(context.Context, placed) ([]byte, error), count func(*Report)) error {
+	list, err := r.together(ctx, limit, list, get, count)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(limit)
 	for _, s := range list {

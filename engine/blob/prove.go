@@ -62,6 +62,7 @@ func (c *Client) Recheck(ctx context.Context, id walrus.BlobID, params walrus.Pa
 // a node may send another thing the next time it is asked.
 func (c *Client) recheck(ctx context.Context, h *health, id walrus.BlobID, meta *walrus.Metadata, params walrus.Params, row int, want span) error {
 	c.stash.drop(id)
+	c.relist(ctx, id, params)
 	s := params.Symbol
 	cells := span{want.from / s * s, (want.to + s - 1) / s * s}
 	if chunk, p := c.proveSliver(ctx, h, id, meta, params, primary(row), false); p != nil {

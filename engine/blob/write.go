@@ -80,7 +80,7 @@ type placed struct {
 func (w *Writer) place(id walrus.BlobID, p walrus.Params) []placed {
 	var all []placed
 	for _, peer := range w.peers {
-		for _, at := range peer.slivers(id, p) {
+		for _, at := range peer.Slivers(id, p) {
 			all = append(all, placed{at, peer})
 		}
 	}
@@ -110,7 +110,11 @@ func (w *Writer) Put(ctx context.Context, blob *walrus.Encoded) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(putting * max(1, len(w.peers)/2))
-	for _, s := range w.place(blob.ID, blob.Params) {
+	together, rest := apart(w.place(blob.ID, blob.Params))
+	for p, slivers := range together {
+		g.Go(func() error { return p.putSlivers(gctx, blob.ID, blob.Params, slivers, blob.Sliver, failed) })
+	}
+	for _, s := range rest {
 		g.Go(func() error {
 			if gctx.Err() != nil {
 				return context.Cause(gctx)

@@ -11,79 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/node/nodetest"
-	"github.com/floefs/floe/engine/walrus"
 )
-
-// A bucket serves a blob alone: what is not asked for is not sent, and slivers
-// that are gone or cut short are done without.
-func TestABlobIsReadFromABucket(t *testing.T) {
-	needGateway(t)
-	bucket := newBucket(t)
-	rec := record(t)
-	client := blob.New([]blob.Member{{Name: "bucket", Node: open(t, "s3://"+bucket+"/data"), Remote: true}}, nil)
-	w, err := client.Writer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n, chunk = 13, 64 << 10
-	data := nodetest.Bytes(7, 2<<20)
-	p, err := walrus.NewParams(n, uint64(len(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	enc, err := walrus.NewEncoder(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := enc.Encode(t.Context(), data, w.Rows(p))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Put(t.Context(), e); err != nil {
-		t.Fatal(err)
-	}
-	if stored, err := w.Stored(t.Context(), e.ID, p, data); !stored || err != nil {
-		t.Errorf("stored: %v, error %v", stored, err)
-	}
-	check := func() {
-		t.Helper()
-		got := make([]byte, chunk)
-		for off := 0; off < len(data); off += chunk {
-			if _, err := client.ReadAt(t.Context(), e.ID, p, got, int64(off)); err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, data[off:off+chunk]) {
-				t.Fatalf("%d bytes at %d differ", chunk, off)
-			}
-		}
-	}
-	rec.take()
-	check()
-	asked, _ := rec.take()
-	if most := len(data)/chunk + p.K1; len(asked) > most {
-		t.Errorf("%d requests for %d chunks in %d slivers", len(asked), len(data)/chunk, p.K1)
-	}
-	for _, a := range asked {
-		if !strings.HasPrefix(a, "GET bytes=") {
-			t.Errorf("the store asked %q", a)
-		}
-	}
-	id := e.ID.String()
-	dir := filepath.Join(server.root, bucket, "data", "blobs", id[:2], id)
-	if blob.Kept(p) == p.K1 {
-		t.Fatal("the bucket keeps no more than it must")
-	}
-	if err := os.Truncate(filepath.Join(dir, "p1"), 1000); err != nil {
-		t.Fatal(err)
-	}
-	check()
-	if err := os.Remove(filepath.Join(dir, "p1")); err != nil {
-		t.Fatal(err)
-	}
-	check()
-}
 
 func TestAnAuthorityOfOnesOwnIsTrusted(t *testing.T) {
 	needGateway(t)

@@ -18,6 +18,7 @@ import (
 	"github.com/floefs/floe/engine/node"
 	"github.com/floefs/floe/engine/node/nodetest"
 	"github.com/floefs/floe/engine/node/s3"
+	"github.com/floefs/floe/engine/walrus"
 )
 
 // faulty is a server that answers all requests in one way. It counts them.
@@ -34,10 +35,11 @@ func faulty(t *testing.T, answer http.HandlerFunc) *atomic.Int64 {
 	return asked
 }
 
-// read reads 100 bytes at 10 of a sliver, within two seconds.
+// read reads 100 bytes at 10 of a sliver where it is expected, within two
+// seconds.
 func read(t *testing.T) error {
 	t.Helper()
-	s, b := open(t, "s3://bucket/prefix"), nodetest.Encode(t, 10, nodetest.Bytes(1, 5003))
+	s, b := openExpecting(t, "s3://bucket/prefix", alone), nodetest.Encode(t, 10, nodetest.Bytes(1, 5003))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := s.ReadSliver(ctx, b.ID, b.Params, primary(0), make([]byte, 100), 10)
@@ -133,7 +135,18 @@ func TestHungAndEndlessServersAreLeft(t *testing.T) {
 		answer http.HandlerFunc
 		is     error // nil: any
 	}{
-		"hung":    {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, context.DeadlineExceeded},
+		"hung": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, context.DeadlineExceeded},
+		"listing": {func(w http.ResponseWriter, r *http.Request) {
+			if !r.URL.Query().Has("list-type") {
+				w.WriteHeader(404)
+				return
+			}
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, "<ListBucketResult><Contents><Key>"+strings.Repeat("x", 64<<10)); err != nil {
+					return
+				}
+			}
+		}, node.ErrProtocol},
 		"failing": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500); flood(w, r) }, nil},
 		"absent":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404); flood(w, r) }, nil},
 		"headers": {func(w http.ResponseWriter, r *http.Request) {
@@ -189,6 +202,85 @@ func TestAddressesThatCannotBeAreRefused(t *testing.T) {
 	} {
 		if got := open(t, address).String(); got != want {
 			t.Errorf("%q was opened as %q, want %q", address, got, want)
+		}
+	}
+}
+
+// A service that takes nothing more of a body is given up, and from then on
+// nothing is asked of those whose slivers were to be sent.
+func TestAPutThatStallsIsGivenUp(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	faulty(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPut {
+			fmt.Fprint(w, "<ListBucketResult></ListBucketResult>")
+			return
+		}
+		io.ReadFull(r.Body, make([]byte, 100))
+		<-release
+	})
+	s, err := s3.Open(t.Context(), "s3://bucket", &s3.Options{Answer: 300 * time.Millisecond})
+	must(t, err)
+	t.Cleanup(s.Close)
+	p, err := walrus.NewParams(100, 64<<20)
+	must(t, err)
+	var all []walrus.SliverID
+	for i := range 5 {
+		all = append(all, primary(i))
+	}
+	var over atomic.Bool // whoever asks for a sliver now is late
+	err = s.PutSlivers(t.Context(), walrus.BlobID{}, p, all, func(walrus.SliverID) []byte {
+		if over.Load() {
+			t.Error("a sliver was asked for after the return")
+		}
+		return make([]byte, p.SliverLen(walrus.Primary))
+	})
+	over.Store(true)
+	if !errors.Is(err, node.ErrSlow) || !node.Transient(err) {
+		t.Errorf("got error %v, want node.ErrSlow", err)
+	}
+}
+
+// A list that is false costs requests: what it names and is not there, what is
+// shorter than it says, and what it does not name.
+func TestAListThatLies(t *testing.T) {
+	b := nodetest.Encode(t, 10, nodetest.Bytes(1, 5003))
+	id := b.ID.String()
+	n := b.Params.SliverLen(walrus.Primary)
+	names := func(objects ...string) string {
+		s := "<ListBucketResult>"
+		for _, o := range objects {
+			name, size, _ := strings.Cut(o, " ")
+			s += "<Contents><Key>prefix/blobs/" + id[:2] + "/" + id + "/" + name + "</Key><Size>" + size + "</Size></Contents>"
+		}
+		return s + "</ListBucketResult>"
+	}
+	for what, c := range map[string]struct {
+		list string
+		is   error
+	}{
+		"names what is not there":   {names("p0-3 999999"), fs.ErrNotExist},
+		"nothing":                   {names(), fs.ErrNotExist},
+		"names nonsense":            {names("p0-0 99", "p1-0 99", "../p0 99", "p0 -5", "p0/x 99", " 99", "p999999999999 1"), fs.ErrNotExist},
+		"is of another blob":        {strings.ReplaceAll(names("p0 99999"), id, strings.Repeat("A", 43)), fs.ErrNotExist},
+		"says it is short":          {names(fmt.Sprintf("p0-3 %d", n-1)), io.ErrUnexpectedEOF},
+		"does not end":              {"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken></ListBucketResult>", node.ErrProtocol},
+		"goes on without a way":     {"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", fs.ErrNotExist},
+		"is no list":                {"<html>", node.ErrProtocol},
+		"names what others are not": {names("p0 99999999999", "p0-1 99999999999"), fs.ErrNotExist},
+	} {
+		asked := faulty(t, func(w http.ResponseWriter, r *http.Request) {
+			if !r.URL.Query().Has("list-type") {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			io.WriteString(w, c.list)
+		})
+		if err := read(t); !errors.Is(err, c.is) {
+			t.Errorf("a list that %s: error %v, want %v", what, err, c.is)
+		}
+		if n := asked.Load(); n > 10 {
+			t.Errorf("a list that %s: the store asked %d times", what, n)
 		}
 	}
 }

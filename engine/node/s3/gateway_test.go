@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/node/s3"
+	"github.com/floefs/floe/engine/walrus"
 )
 
 // The S3 server of these tests: a program of its own, with a directory behind
@@ -153,9 +155,16 @@ func newBucket(t *testing.T) string {
 	return name
 }
 
-func open(t *testing.T, address string) *s3.Store {
+func open(t *testing.T, address string) *s3.Store { return openExpecting(t, address, nil) }
+
+// alone is what a store that holds blobs alone is expected to hold of each.
+func alone(id walrus.BlobID, p walrus.Params) []walrus.SliverID {
+	return new(blob.Member).Slivers(id, p)
+}
+
+func openExpecting(t *testing.T, address string, expect func(walrus.BlobID, walrus.Params) []walrus.SliverID) *s3.Store {
 	t.Helper()
-	s, err := s3.Open(t.Context(), address, nil)
+	s, err := s3.Open(t.Context(), address, &s3.Options{Expect: expect})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -25,23 +24,12 @@ import (
 const (
 	maxHeader = 64 << 10
 	maxError  = 64 << 10 // of a body that is not an object's
+	maxList   = 4 << 20  // of one that is a part of a list, of 1000 keys
 )
 
 // client returns what makes connections for the store and for finding its
 // credentials: over HTTP/1.1, uncompressed, bounded.
 func client(o Options) *awshttp.BuildableClient {
-	if o.Connect == 0 {
-		o.Connect = 5 * time.Second
-	}
-	if o.Answer == 0 {
-		o.Answer = 60 * time.Second
-	}
-	if o.PerHost == 0 {
-		o.PerHost = 16
-	}
-	if o.Dial == nil {
-		o.Dial = (&net.Dialer{Timeout: o.Connect}).DialContext
-	}
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.Proxy = o.Proxy
 		t.DialContext = o.Dial
@@ -66,12 +54,17 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Method != http.MethodGet || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxError), resp.Body}
+	most := int64(maxError)
+	if r.Method == http.MethodGet && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent) {
+		if !r.URL.Query().Has("list-type") {
+			return resp, nil
+		}
+		most = maxList
 	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, most), resp.Body}
 	return resp, nil
 }
 
@@ -87,6 +80,21 @@ type misset string
 
 func (e misset) Error() string        { return string(e) }
 func (e misset) Is(target error) bool { return target == fs.ErrInvalid }
+
+// errCut says that an object ends before what it should hold. It is
+// fs.ErrInvalid too: it will be no longer when it is asked for again.
+var errCut error = cutShort{}
+
+type cutShort struct{}
+
+func (cutShort) Error() string { return "the object is cut short" }
+func (cutShort) Is(target error) bool {
+	return target == io.ErrUnexpectedEOF || target == fs.ErrInvalid
+}
+
+// gone reports whether an error says that an object, or part of it, is not
+// there.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCut) }
 
 func (s *Store) noBucket() error {
 	at := s.at
@@ -128,7 +136,7 @@ func (s *Store) clarify(ctx context.Context, err error) error {
 	}
 	switch {
 	case status.Code == http.StatusRequestedRangeNotSatisfiable:
-		return io.ErrUnexpectedEOF
+		return errCut
 	case status.Code == http.StatusNotFound && status.Reason == "NoSuchBucket":
 		return s.noBucket()
 	case status.Code == http.StatusNotFound && status.Reason != "" && status.Reason != "NoSuchKey" && status.Reason != "NotFound":

@@ -15,13 +15,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/floefs/floe/engine/walrus"
 )
 
 // Options are the settings of a Store; nil and zero mean the defaults.
 type Options struct {
 	Connect time.Duration // for a connection and its handshake: default 5 s
-	Answer  time.Duration // for the beginning of an answer, after a body is stored: default 60 s
+	Answer  time.Duration // for the beginning of an answer, after a body is stored, or until more of a body is taken: default 60 s
 	PerHost int           // connections at a time: default 16
+
+	// Expect says which slivers of a blob a store is expected to hold, stored
+	// together: then reads need no list to find them. Default none.
+	Expect func(id walrus.BlobID, params walrus.Params) []walrus.SliverID
 
 	// Dial makes connections, to keep them from networks they should not lead
 	// to: default a net.Dialer.
@@ -29,6 +35,21 @@ type Options struct {
 
 	// Proxy says which proxy to take: default none.
 	Proxy func(*http.Request) (*url.URL, error)
+}
+
+func (o *Options) defaults() {
+	if o.Connect == 0 {
+		o.Connect = 5 * time.Second
+	}
+	if o.Answer == 0 {
+		o.Answer = 60 * time.Second
+	}
+	if o.PerHost == 0 {
+		o.PerHost = 16
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: o.Connect}).DialContext
+	}
 }
 
 // Open returns the store at s3://BUCKET/PREFIX. The endpoint, the region and
@@ -49,6 +70,7 @@ func Open(ctx context.Context, address string, opts *Options) (*Store, error) {
 	if opts != nil {
 		o = *opts
 	}
+	o.defaults()
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithHTTPClient(client(o)),
 		config.WithLogger(logging.Nop{}),
@@ -57,7 +79,7 @@ func Open(ctx context.Context, address string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: reading the settings of AWS: %w", address, err)
 	}
-	s := &Store{bucket: bucket, prefix: prefix}
+	s := &Store{bucket: bucket, prefix: prefix, answer: o.Answer, expect: o.Expect, views: make(map[walrus.BlobID]*view)}
 	s.api = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Retryer = aws.NopRetryer{} // package blob retries, and knows other nodes to ask
 		if o.BaseEndpoint != nil {

@@ -1,41 +1,70 @@
 // Package s3 is a node in a bucket of an S3-compatible object store.
 //
-// # FORMAT: bucket store, version 1
+// # FORMAT: bucket store, version 2
 //
-// Below the prefix of s3://BUCKET/PREFIX, keys are the paths of a directory
-// store (package dir), so that either can be copied to the other:
+// Below the prefix of s3://BUCKET/PREFIX there are, for each blob:
 //
-//	blobs/XX/ID/meta           the blob's metadata, as a Walrus PUT body
-//	blobs/XX/ID/p0 p1 ...      primary slivers by index, bytes only
-//	blobs/XX/ID/s0 s1 ...      secondary slivers by index, bytes only
+//	blobs/XX/ID/meta       the blob's metadata, as a Walrus PUT body
+//	blobs/XX/ID/SLIVERS    slivers, bytes only, end to end
 //
-// ID is a blob id in base64url, XX its first two characters. Other keys are
-// not looked at. An object appears whole or not at all, and is durable, when
-// the PUT of it has been answered: that is S3's own promise.
+// ID is a blob id in base64url, XX its first two characters. SLIVERS says
+// which slivers the object holds, and so where each begins: their lengths
+// follow from the blob's size and number of shards.
 //
-// A sliver is an object of its own rather than a part of one for all slivers
-// of a blob. Objects cannot be appended to, so slivers that arrive one by one,
-// each durable when it is stored, could be packed only by writing again what
-// is there. To a reader it is the same: primary slivers are consecutive slices
-// of the blob, so a chunk is one ranged GET, and one more where it crosses
-// into the next sliver.
+//	SLIVERS = RUN *23("_" RUN)         at most 24 runs
+//	RUN     = AXIS FIRST ["-" LAST]    indices FIRST to LAST; without LAST, just FIRST
+//	AXIS    = "p" / "s"                primary or secondary
+//
+// Indices are decimal, without leading zeros, below 1000. Runs are in the
+// order of the slivers: primary before secondary, then by index. They do not
+// overlap, and two that touch are written as one. Other keys are not looked at.
+// So p0-39 holds primary slivers 0 to 39 (what a blob of 100 shards is when a
+// store holds it alone), and p0_p88-99_s0-11_s99 what a node has of a blob
+// whose shards are such that its own wrap around.
+//
+// A sliver may lie in several objects. Of those long enough to hold all of it
+// the one with the fewest slivers counts, of these the first by name. So a
+// false sliver is replaced by an object of its own beside the one it was in.
+//
+// An object appears whole or not at all, and is durable, when the PUT of it
+// has been answered: that is S3's own promise. What is stored together is one
+// object up to 1 GiB and 24 runs, then another.
+//
+// Version 1 had an object for each sliver, with the names these have here: such
+// stores are read, and added to, as they are. Below the prefix, keys are also
+// the paths of a directory store (package dir), so a copy of one is a bucket
+// store. A copy of a bucket is a directory store only as far as its objects
+// hold one sliver each.
+//
+// TestNamesOfPacks and TestABlobOfABucketByteForByte prove it.
+//
+// # How many requests
+//
+// Nothing is asked before a read: names follow from what a store is expected to
+// hold (Options.Expect). A chunk is one ranged GET, since primary slivers are
+// consecutive slices of the blob, and so are the GETs of a decoder. If the
+// object is not there the blob's objects are listed, once, and reads go by the
+// list as long as it is right. Who finds false what was read asks for a new
+// list with Slivers: perhaps it was replaced elsewhere.
+//
+// Neither names nor lists are trusted. If they are false so is what is read,
+// and whoever reads proves.
 //
 // # What it asks of the service
 //
-// GetObject, with a Range of one span, and PutObject. The credentials need
-// s3:GetObject, s3:PutObject and s3:ListBucket: without the last, AWS calls
-// forbidden what is absent.
+// GetObject, with a Range of one span, PutObject and ListObjectsV2 that shows
+// what was put before. The credentials need s3:GetObject, s3:PutObject and
+// s3:ListBucket: without the last, AWS calls forbidden what is absent.
 package s3
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -52,7 +81,13 @@ type Store struct {
 	bucket string
 	prefix string // of keys: empty, or ends in a slash
 	at     string // endpoint, for errors; empty: that of AWS
+	answer time.Duration
+	expect func(walrus.BlobID, walrus.Params) []walrus.SliverID
 	close  func()
+
+	mu    sync.Mutex // guards what follows
+	views map[walrus.BlobID]*view
+	kept  int // runs in views
 }
 
 // String returns the store's address.
@@ -69,12 +104,12 @@ func (s *Store) Check(ctx context.Context) error {
 	// Not HeadBucket: answers to it do not say why. Whether there is such an
 	// object does not matter.
 	key := aws.String(s.prefix + "floe-store")
-	err := s.read(ctx, key, make([]byte, 1), 0)
+	body, err := s.get(ctx, key, 0, 1)
 	if err == nil {
+		body.Close()
 		return nil
 	}
-	err = s.clarify(ctx, err)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err = s.clarify(ctx, err); gone(err) {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", s, err)
@@ -87,13 +122,6 @@ func (s *Store) key(id walrus.BlobID, name string) *string {
 }
 
 const metadataName = "meta"
-
-func sliverName(at walrus.SliverID) string {
-	if at.Axis == walrus.Primary {
-		return "p" + strconv.Itoa(at.Index)
-	}
-	return "s" + strconv.Itoa(at.Index)
-}
 
 // Metadata implements node.Store.
 func (s *Store) Metadata(ctx context.Context, id walrus.BlobID) ([]byte, error) {
@@ -113,96 +141,79 @@ func (s *Store) Metadata(ctx context.Context, id walrus.BlobID) ([]byte, error) 
 	return data, nil
 }
 
-// ReadSliver implements node.Store.
+// ReadSliver implements node.Store. It is one request if the sliver lies where
+// it is believed to.
 func (s *Store) ReadSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, p []byte, off int64) error {
-	if len(p) == 0 {
-		return nil
+	err := node.CheckRange(params, at, len(p), off)
+	if err == nil && len(p) > 0 {
+		err = s.readSliver(ctx, id, params, at, p, off)
 	}
-	key := s.key(id, sliverName(at))
-	if err := s.read(ctx, key, p, off); err != nil {
+	if err != nil {
+		return fmt.Errorf("%s of blob %s: %w", at, id, err)
+	}
+	return nil
+}
+
+func (s *Store) readSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, p []byte, off int64) error {
+	v := s.view(id, params)
+	objects, begun, _ := v.now()
+	believed, start, ok := find(objects, params, at)
+	var err error
+	if ok {
+		if err = s.read(ctx, s.key(id, believed.String()), p, start+off); !gone(err) {
+			return err
+		}
+	}
+	// It is elsewhere, or nowhere.
+	objects, failed := s.list(ctx, id, v, begun)
+	if failed != nil {
+		return failed
+	}
+	found, start, ok := find(objects, params, at)
+	switch {
+	case !ok && cut(objects, params, at):
+		return errCut
+	case !ok:
+		return fmt.Errorf("no object of %s holds it: %w", s, fs.ErrNotExist)
+	case err != nil && found.String() == believed.String():
+		return err
+	}
+	return s.read(ctx, s.key(id, found.String()), p, start+off)
+}
+
+// read fills p with the bytes of an object from off on.
+func (s *Store) read(ctx context.Context, key *string, p []byte, off int64) error {
+	body, err := s.get(ctx, key, off, int64(len(p)))
+	if err == nil {
+		defer body.Close()
+		if _, err = io.ReadFull(body, p); err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if err != nil {
 		return s.failed(ctx, fmt.Sprintf("reading %d bytes at %d of", len(p), off), key, err)
 	}
 	return nil
 }
 
-// read fills p with the bytes of an object from off on.
-func (s *Store) read(ctx context.Context, key *string, p []byte, off int64) error {
-	span := fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1)
+// get returns n bytes of an object from off on, to read. An object that ends
+// before that is errCut.
+func (s *Store) get(ctx context.Context, key *string, off, n int64) (io.ReadCloser, error) {
+	span := fmt.Sprintf("bytes=%d-%d", off, off+n-1)
 	out, err := s.api.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: key, Range: &span})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer out.Body.Close()
-	if got := aws.ToString(out.ContentRange); got != "" || off > 0 {
-		if !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", off)) {
-			return fmt.Errorf("%w: sent %q, asked for %q", node.ErrProtocol, clip(got), span)
-		}
-	}
-	_, err = io.ReadFull(out.Body, p)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// PutMetadata implements node.Store.
-func (s *Store) PutMetadata(ctx context.Context, id walrus.BlobID, data []byte) error {
-	return s.put(ctx, s.key(id, metadataName), data)
-}
-
-// PutSliver implements node.Store.
-func (s *Store) PutSliver(ctx context.Context, id walrus.BlobID, params walrus.Params, at walrus.SliverID, data []byte) error {
-	return s.put(ctx, s.key(id, sliverName(at)), data)
-}
-
-// put makes an object of data, unless it is one. Two that put different bytes
-// at the same time leave those of one of them, whole.
-func (s *Store) put(ctx context.Context, key *string, data []byte) error {
-	same, err := s.equal(ctx, key, data)
-	if same {
-		return nil
-	}
-	if err == nil {
-		_, err = s.api.PutObject(ctx, &s3.PutObjectInput{
-			Bucket:        &s.bucket,
-			Key:           key,
-			Body:          bytes.NewReader(data),
-			ContentLength: aws.Int64(int64(len(data))),
-			ContentType:   aws.String("application/octet-stream"),
-		})
+	got := aws.ToString(out.ContentRange)
+	switch {
+	case (got != "" || off > 0) && !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", off)):
+		err = fmt.Errorf("%w: sent %q, asked for %q", node.ErrProtocol, clip(got), span)
+	case out.ContentLength != nil && *out.ContentLength < n:
+		err = errCut
 	}
 	if err != nil {
-		return s.failed(ctx, "storing", key, err)
+		out.Body.Close()
+		return nil, err
 	}
-	return nil
-}
-
-// equal reports whether an object holds just data. It compares the bytes, not
-// what the service says of them: so storing again heals what was damaged. An
-// error means that there is no use in storing either.
-func (s *Store) equal(ctx context.Context, key *string, data []byte) (bool, error) {
-	out, err := s.api.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: key})
-	if err != nil {
-		err = s.clarify(ctx, err)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			err = nil // who may write need not be allowed to read
-		}
-		return false, err
-	}
-	defer out.Body.Close()
-	if out.ContentLength == nil || *out.ContentLength != int64(len(data)) {
-		return false, nil
-	}
-	buf := make([]byte, min(len(data), 256<<10))
-	for len(data) > 0 {
-		n := min(len(buf), len(data))
-		if _, err := io.ReadFull(out.Body, buf[:n]); err != nil {
-			return false, nil // perhaps what is there is damaged
-		}
-		if !bytes.Equal(buf[:n], data[:n]) {
-			return false, nil
-		}
-		data = data[n:]
-	}
-	return true, nil
+	return out.Body, nil
 }

@@ -31,7 +31,9 @@ func TestTheContract(t *testing.T) {
 	})
 }
 
-func TestKeysArePathsOfADirectoryStore(t *testing.T) {
+// What is copied from a directory store to a bucket is a bucket store, and
+// slivers stored one by one are there as a directory store has them.
+func TestADirectoryStoreCanBeCopiedToABucket(t *testing.T) {
 	needGateway(t)
 	b := nodetest.Encode(t, 10, nodetest.Bytes(1, 5003))
 	local, err := dir.Open(filepath.Join(t.TempDir(), "store"), true)
@@ -41,7 +43,9 @@ func TestKeysArePathsOfADirectoryStore(t *testing.T) {
 	bare, deep := newBucket(t), newBucket(t)
 	nodetest.Put(t, local, b)
 	nodetest.Put(t, open(t, "s3://"+bare), b)
-	nodetest.Put(t, open(t, "s3://"+deep+"/a/b/"), b)
+	if err := os.CopyFS(filepath.Join(server.root, deep, "a", "b"), os.DirFS(local.Path())); err != nil {
+		t.Fatal(err)
+	}
 	want := files(t, local.Path())
 	delete(want, "floe-store")
 	for path := range want {
@@ -49,15 +53,20 @@ func TestKeysArePathsOfADirectoryStore(t *testing.T) {
 			delete(want, path)
 		}
 	}
-	for _, root := range []string{filepath.Join(server.root, bare), filepath.Join(server.root, deep, "a", "b")} {
-		got := files(t, root)
-		if len(got) != len(want) {
-			t.Errorf("%d objects, want %d", len(got), len(want))
+	got := files(t, filepath.Join(server.root, bare))
+	if len(got) != len(want) {
+		t.Errorf("%d objects, want %d", len(got), len(want))
+	}
+	for path, data := range want {
+		if !bytes.Equal(got[path], data) {
+			t.Errorf("%s differs", path)
 		}
-		for path, data := range want {
-			if !bytes.Equal(got[path], data) {
-				t.Errorf("%s differs", path)
-			}
+	}
+	copied := openExpecting(t, "s3://"+deep+"/a/b", alone)
+	for _, at := range nodetest.All(b.Params) {
+		whole := make([]byte, b.Params.SliverLen(at.Axis))
+		if err := copied.ReadSliver(t.Context(), b.ID, b.Params, at, whole, 0); err != nil || !bytes.Equal(whole, b.Sliver(at)) {
+			t.Errorf("%s of the copy differs (error %v)", at, err)
 		}
 	}
 }
@@ -130,8 +139,9 @@ func TestEqualIsLeftAndDamagedIsHealed(t *testing.T) {
 // A recorder passes requests on to the gateway.
 type recorder struct {
 	mu    sync.Mutex // guards what follows
-	asked []string   // method and range
+	asked []string   // method and range, or LIST
 	from  []string   // addresses of clients
+	sent  int64      // bytes of objects
 }
 
 func (rec *recorder) take() (asked, from []string) {
@@ -146,9 +156,19 @@ func record(t *testing.T) *recorder {
 	t.Helper()
 	rec := new(recorder)
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: server.address})
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy.ModifyResponse = func(resp *http.Response) error {
 		rec.mu.Lock()
-		rec.asked = append(rec.asked, strings.TrimSpace(r.Method+" "+r.Header.Get("Range")))
+		defer rec.mu.Unlock()
+		rec.sent += max(0, resp.ContentLength)
+		return nil
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		what := strings.TrimSpace(r.Method + " " + r.Header.Get("Range"))
+		if r.URL.Query().Has("list-type") {
+			what = "LIST"
+		}
+		rec.mu.Lock()
+		rec.asked = append(rec.asked, what)
 		rec.from = append(rec.from, r.RemoteAddr)
 		rec.mu.Unlock()
 		proxy.ServeHTTP(w, r)
@@ -163,7 +183,7 @@ func TestAReadIsOneRangedGetOnOneConnection(t *testing.T) {
 	rec := record(t)
 	s, b := open(t, "s3://"+newBucket(t)+"/x"), nodetest.Encode(t, 10, nodetest.Bytes(1, 1<<20))
 	nodetest.Put(t, s, b, primary(0))
-	if asked, _ := rec.take(); !slices.Equal(asked, []string{"GET", "PUT", "GET", "PUT"}) {
+	if asked, _ := rec.take(); !slices.Equal(asked, []string{"GET", "PUT", "LIST", "PUT"}) {
 		t.Errorf("to store metadata and a sliver, the store asked %q", asked)
 	}
 	p := make([]byte, 64<<10)
