@@ -13,18 +13,17 @@ import (
 	"github.com/floefs/floe/engine/walrus"
 )
 
-// openCommittee opens the nodes that the file at path names. The file is the
-// user's own, so its nodes may be anywhere, on this machine too. Paths in it
-// start where it lies. A node that is not there is no error: a committee does
-// without some.
-func openCommittee(path string, create bool, near func(path string) bool) (*place, error) {
+// openCommittee opens the nodes that the file at path names. Paths in it start
+// where it lies. A node that is not there is no error: a committee does without
+// some.
+func openCommittee(path string, how *reach, create bool, near func(path string) bool) (*place, error) {
 	c, err := committee.Read(path)
 	if err != nil {
 		return nil, err
 	}
 	p := &place{
 		url: committeeScheme + ":" + path, committee: c,
-		network: node.NewNetwork(&node.NetworkOptions{Nets: node.AnyNet}),
+		network: how.network(path, c.Own),
 	}
 	for _, n := range c.Nodes {
 		m, err := p.member(n, filepath.Dir(path), create, near)
@@ -49,8 +48,8 @@ func (p *place) member(n committee.Node, base string, create bool, near func(pat
 		m.Node, m.Remote = m.client, true
 		return m, err
 	case scheme == s3Scheme:
-		err = p.bucket(&m)
 		m.Remote = true
+		err = p.bucket(&m)
 		return m, err
 	case scheme != dirScheme || rest == "":
 		return m, fmt.Errorf("url %q: it can be http://HOST:PORT, https://HOST:PORT, s3://BUCKET/PREFIX or dir:PATH", n.URL)

@@ -79,14 +79,14 @@ func (e *env) placeOf(url string) (kind, path string, err error) {
 
 // openPlace opens the place at url to read from it. near says which
 // directories lie beside the cache.
-func (e *env) openPlace(url string, near func(path string) bool) (*place, error) {
+func (e *env) openPlace(url string, how *reach, near func(path string) bool) (*place, error) {
 	kind, path, err := e.placeOf(url)
 	if err != nil {
 		return nil, err
 	}
 	switch kind {
 	case committeeScheme:
-		return openCommittee(path, false, near)
+		return openCommittee(path, how, false, near)
 	case s3Scheme:
 		return bucketPlace(path)
 	}
@@ -102,7 +102,7 @@ func (e *env) openPlace(url string, near func(path string) bool) (*place, error)
 
 // createPlace opens the place at url to put into it, and makes directories
 // that are not there yet.
-func (e *env) createPlace(url string) (*place, error) {
+func (e *env) createPlace(url string, how *reach) (*place, error) {
 	kind, path, err := e.placeOf(url)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (e *env) createPlace(url string) (*place, error) {
 	far := func(string) bool { return false }
 	switch kind {
 	case committeeScheme:
-		return openCommittee(path, true, far)
+		return openCommittee(path, how, true, far)
 	case s3Scheme:
 		return bucketPlace(path)
 	}
