@@ -4,7 +4,7 @@ BIN     := bin/floe
 FUZZ    ?= 100000x
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build vet staticcheck test test-race test-huge bench bench-go fuzz demo demo-train interop deps clean help
+.PHONY: all build vet staticcheck test test-race test-huge bench bench-go bench-peers fuzz demo demo-train interop deps clean help
 
 all: build vet staticcheck test ## build, vet, staticcheck, test
 
@@ -41,6 +41,10 @@ LINES  := $(if $(filter full,$(SCALE)$(ONLY)$(CONTESTANTS)$(STATES)),tests/bench
 bench: build ## Floe beside a local directory and its peers, as root; SCALE=small ONLY= CONTESTANTS= STATES= SCRATCH=
 	$(GO) build -o bin/bench ./tests/bench
 	bin/bench -scale $(SCALE) $(CHOICE) -scratch "$(or $(SCRATCH),bin)" -out $(LINES)
+
+bench-peers: ## install and build what make bench compares with, as root
+	@tests/deps.sh fuse3 s3fs squashfuse squashfs-tools erofs-utils
+	@GO="$(GO)" tests/bench/peers.sh bin/peers
 
 bench-go: ## Go benchmarks of what is hot
 	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore

@@ -21,10 +21,11 @@ func TestMain(m *testing.M) {
 }
 
 // tiny runs a bench of the smallest sets.
-func tiny(t *testing.T, args ...string) (lines []result.Line, table string, err error) {
+func tiny(t *testing.T, args ...string) (dir string, lines []result.Line, table string, err error) {
 	t.Helper()
 	floe.NeedMount(t)
-	file := filepath.Join(t.TempDir(), "lines")
+	dir = t.TempDir()
+	file := filepath.Join(dir, "lines")
 	var out, progress bytes.Buffer
 	err = command(t.Context(), append([]string{"-scale", "tiny", "-repeats", "1", "-floe", floe.New(t).Program(), "-scratch", world.Scratch(t), "-out", file}, args...), &out, &progress)
 	t.Logf("%s%s", &progress, &out)
@@ -37,21 +38,29 @@ func tiny(t *testing.T, args ...string) (lines []result.Line, table string, err 
 	if e != nil {
 		t.Fatal(e)
 	}
-	return lines, out.String(), err
+	return dir, lines, out.String(), err
 }
 
 func TestABenchRunsFromEndToEnd(t *testing.T) {
-	lines, table, err := tiny(t, "-only", "random-4k,grep", "-contestants", "native,floe-dir,floe,floe+dead")
+	dir, lines, table, err := tiny(t, "-only", "random-4k,grep", "-contestants", "native,floe-dir,floe,floe+dead")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(table, "random-4k") < 6 || strings.Contains(table, "FAILED") {
 		t.Error("the tables do not show what was run")
 	}
+	if !strings.Contains(table, "| warm random 4 KiB | ≥ 0.95 |") {
+		t.Error("the goals are not shown")
+	}
+	for _, state := range []string{"warm", "dropped", "cold"} {
+		if data, err := os.ReadFile(filepath.Join(dir, state+".svg")); err != nil || !bytes.HasPrefix(data, []byte("<svg")) {
+			t.Errorf("there is no plot of %s: %v", state, err)
+		}
+	}
 	runs := map[string]int{}
 	for _, l := range lines {
 		r := l.Run
-		if r == nil || r.Workload == result.Put {
+		if r == nil || r.State == result.Once {
 			continue
 		}
 		runs[r.Contestant]++

@@ -31,8 +31,17 @@ var (
 var contestants = []contestant{
 	{name: result.Native, about: "the directory itself", ours: true, states: near, show: native},
 	{name: "floe-dir", about: "Floe, a store in a directory of the same disk, read in place", ours: true, states: near, show: floeDir},
-	{name: "floe", about: "Floe, ten nodes over HTTP", ours: true, states: all, show: floeNodes(direct)},
-	{name: "floe+dead", about: "the same with f of n shards dead", ours: true, states: far, show: floeNodes(dead)},
+	{name: "floe", about: "Floe, ten nodes over HTTP", ours: true, states: all, show: floeNodes(route{name: "floe"})},
+	{name: "floe+dead", about: "the same with f of n shards dead", ours: true, states: far, show: floeNodes(route{name: "floe+dead", dead: true})},
+	{name: "floe+net", about: "the same over a network: see -round-trip and -bandwidth", ours: true, states: far, show: floeNodes(route{name: "floe+net", slow: true})},
+	{name: "floe+net+dead", about: "the same with f of n shards dead", ours: true, states: far, show: floeNodes(route{name: "floe+net+dead", slow: true, dead: true})},
+	{name: "squashfs", about: "a squashfs image without compression, mounted by the kernel", states: near, need: []string{"mksquashfs"}, show: squashfs},
+	{name: "squashfuse", about: "the same image, mounted by squashfuse", states: near, need: []string{"mksquashfs", "squashfuse"}, show: squashfuse},
+	{name: "erofs", about: "an EROFS image without compression, mounted by the kernel", states: near, need: []string{"mkfs.erofs"}, show: erofs},
+	{name: "s3fs", about: "s3fs with its cache on the same disk, from an S3 server", states: all, need: []string{"s3fs", "versitygw"}, show: s3fs(false)},
+	{name: "s3fs+net", about: "the same over a network with the bandwidth of ten nodes", states: far, need: []string{"s3fs", "versitygw"}, show: s3fs(true)},
+	{name: "rclone", about: "rclone mount with its cache on the same disk, from an S3 server", states: all, need: []string{"rclone", "versitygw", "fusermount3"}, show: rclone(false)},
+	{name: "rclone+net", about: "the same over a network with the bandwidth of ten nodes", states: far, need: []string{"rclone", "versitygw", "fusermount3"}, show: rclone(true)},
 }
 
 func native(_ context.Context, st *stage) (*view, error) {

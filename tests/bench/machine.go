@@ -19,6 +19,7 @@ func (b *bench) machine() *result.Machine {
 		Time: time.Now().UTC().Truncate(time.Minute), Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Processor: afterColon("/proc/cpuinfo", "model name"), FileSystem: fileSystem(b.scratch),
 		Scale: b.scale, Repeats: b.repeats, Limit: b.limit.Seconds(),
+		Latency: b.network.RoundTrip.Seconds(), Rate: b.network.Rate,
 	}
 	if kib, err := strconv.ParseInt(strings.TrimSuffix(afterColon("/proc/meminfo", "MemTotal"), " kB"), 10, 64); err == nil {
 		m.Memory = kib << 10

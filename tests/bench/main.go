@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,13 +52,15 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	f.StringVar(&b.scratch, "scratch", "bin", "work in `DIR`, on the disk to measure; needs room for twenty times the largest set")
 	f.IntVar(&b.repeats, "repeats", 3, "run everything `N` times")
 	f.DurationVar(&b.limit, "limit", 10*time.Second, "end a run after `TIME`; its rate is that until then")
+	f.DurationVar(&b.network.RoundTrip, "round-trip", 20*time.Millisecond, "`TIME` of the network's")
+	f.Float64Var(&b.network.Rate, "bandwidth", 100e6, "`BYTES` per second of each node's network, in each direction")
 	scale := f.String("scale", "full", "full, small, tiny, or a `FACTOR` of full")
 	only := f.String("only", "", "run the `WORKLOADS`, with commas between (default all)")
 	who := f.String("contestants", "", "with the `CONTESTANTS` (default all)")
 	states := f.String("states", "", "in the `STATES` warm, dropped, cold (default all)")
 	out := f.String("out", "", "write lines to `FILE`")
 	list := f.Bool("list", false, "list workloads and contestants")
-	report := f.String("report", "", "run nothing; make the tables of the lines in `FILE`")
+	report := f.String("report", "", "run nothing; make the tables and plots of the lines in `FILE`")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -149,10 +152,33 @@ func (b *bench) record(ctx context.Context, file string, stdout io.Writer) (err 
 		}
 	}
 	ran := b.run(ctx)
-	if err := result.Collect(b.all).WriteTable(stdout); err != nil {
+	if err := show(stdout, result.Collect(b.all), file); err != nil {
 		return err
 	}
 	return ran
+}
+
+// show writes tables, and beside the file of lines, if there is one, a plot
+// of each state.
+func show(w io.Writer, a *result.All, file string) error {
+	if err := a.WriteTable(w); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if err := a.WriteGoals(w); err != nil || file == "" {
+		return err
+	}
+	for _, state := range all {
+		var b bytes.Buffer
+		some, err := a.WritePlot(&b, state)
+		if err == nil && some {
+			err = os.WriteFile(filepath.Join(filepath.Dir(file), string(state)+".svg"), b.Bytes(), 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *bench) list(w io.Writer) error {
@@ -177,5 +203,5 @@ func reportFile(w io.Writer, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return result.Collect(lines).WriteTable(w)
+	return show(w, result.Collect(lines), name)
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/floefs/floe/tests/bench/result"
+	"github.com/floefs/floe/tests/bench/slownet"
 	"github.com/floefs/floe/tests/bench/workload"
 )
 
@@ -25,6 +26,7 @@ type bench struct {
 	scale       workload.Scale
 	repeats     int
 	limit       time.Duration
+	network     slownet.Model
 	states      []result.State
 	contestants []contestant
 	workloads   []workload.Workload

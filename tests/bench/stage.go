@@ -20,9 +20,10 @@ type stage struct {
 	source string // the set; its parent holds nothing else
 	bytes  int64
 
-	nodes *nodes
-	put   string // the dataset in a directory store
-	ends  []func() error
+	nodes   *nodes
+	gateway *gateway
+	squash  string // the image
+	ends    []func() error
 }
 
 // newStage writes a set.

@@ -45,11 +45,12 @@ const (
 	Warm    State = "warm"    // all was read before
 	Dropped State = "dropped" // the kernel has forgotten; a local cache is full
 	Cold    State = "cold"    // the local cache is empty too
+	Once    State = "once"    // of what is done once for each set, before
 )
 
-// Put is a workload of Floe alone: to put the set that its other workloads
-// read.
-const Put = "put"
+// Put is what comes before the workloads of a set: putting it. The name of the
+// set follows.
+const Put = "put "
 
 // A Run is one run of one workload. All but the CPU of the machine is of the
 // run alone.

@@ -1,8 +1,10 @@
 package result
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -25,6 +27,9 @@ func (a *All) WriteTable(w io.Writer) error {
 			return err
 		}
 	}
+	if err := a.writeOnce(w); err != nil {
+		return err
+	}
 	for _, m := range a.Missing {
 		fmt.Fprintf(w, "%s: NO FIGURES%s: %s\n", m.Contestant, of(m.Workload), m.Why)
 	}
@@ -44,11 +49,8 @@ func (a *All) writeState(w io.Writer, state State, title string) error {
 		if c == Native && state == Cold {
 			continue
 		}
-		for k := range a.runs {
-			if k.Contestant == c && k.State == state {
-				names = append(names, c)
-				break
-			}
+		if a.took(c, state) {
+			names = append(names, c)
 		}
 	}
 	if len(names) == 0 {
@@ -84,8 +86,41 @@ func (a *All) writeState(w io.Writer, state State, title string) error {
 	return a.writeCosts(w, state, header[2:])
 }
 
-// cell is a ratio, or the rate if there is nothing to compare with. A plus
-// follows the ratio of runs that were cut short.
+// took reports whether a contestant took part in a state.
+func (a *All) took(contestant string, state State) bool {
+	for k := range a.runs {
+		if k.Contestant == contestant && k.State == state {
+			return true
+		}
+	}
+	return false
+}
+
+// writeOnce writes how fast the sets were put.
+func (a *All) writeOnce(w io.Writer) error {
+	var keys []Key
+	for k := range a.runs {
+		if k.State == Once {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(keys, func(x, y Key) int {
+		return cmp.Or(strings.Compare(x.Workload, y.Workload), strings.Compare(x.Contestant, y.Contestant))
+	})
+	fmt.Fprintln(w, "\nonce: MB/s of what was put, durable")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, k := range keys {
+		s, _ := a.of(k)
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", k.Workload, k.Contestant, number(s.Rate))
+	}
+	return t.Flush()
+}
+
+// cell is a ratio, or the rate if there is nothing to compare with. A tilde
+// follows if runs were cut short, an exclamation mark if some failed.
 func cell(s Summary, ok bool) string {
 	switch {
 	case !ok:
@@ -95,7 +130,7 @@ func cell(s Summary, ok bool) string {
 	case s.Ratio == 0:
 		return number(s.Rate)
 	}
-	text := ratio(s.Ratio)
+	text := ratioText(s.Ratio)
 	if s.Errors > 0 {
 		text += "!"
 	}
@@ -105,7 +140,7 @@ func cell(s Summary, ok bool) string {
 	return text
 }
 
-func ratio(r float64) string {
+func ratioText(r float64) string {
 	if r < 0.095 {
 		return strconv.FormatFloat(r, 'g', 2, 64)
 	}
