@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 
@@ -26,8 +27,16 @@ type ahead struct {
 
 	mu      sync.Mutex // guards what follows
 	streams []*flow    // latest first
-	used    int64      // bytes of segments
-	flying  int        // segments on their way
+	lately  [256]want  // what readers asked for, the oldest at next
+	next    int
+	used    int64 // bytes of segments
+	flying  int   // segments on their way
+}
+
+// A want is bytes of a dataset that a reader asked for.
+type want struct {
+	d *Dataset
+	extent
 }
 
 // A flow is a stream of a dataset and what was fetched ahead for it.
@@ -120,14 +129,16 @@ func (a *ahead) request(t *tree, level int, r extent) (segs []*segment) {
 		}
 	}
 	slices.SortFunc(segs, func(x, y *segment) int { return int(x.from - y.from) })
+	a.lately[a.next] = want{d, r}
+	a.next = (a.next + 1) % len(a.lately)
 	var f *flow
-	var want []extent
+	var soon []extent
 	for i, g := range a.streams {
 		if g.d != d {
 			continue
 		}
 		if w, ok := g.follow(r, in, limit, level > 0, d.header.Space()); ok {
-			f, want = g, w
+			f, soon = g, w
 			copy(a.streams[1:], a.streams[:i])
 			a.streams[0] = f
 			break
@@ -138,7 +149,7 @@ func (a *ahead) request(t *tree, level int, r extent) (segs []*segment) {
 		return segs
 	}
 	a.passed(f)
-	for _, x := range want {
+	for _, x := range soon {
 		a.launch(f, x)
 	}
 	return segs
@@ -180,14 +191,10 @@ func (a *ahead) drop(f *flow, which func(*segment) bool) {
 	})
 }
 
-// launch asks for x, as far as there is room, but not for what another stream
-// has asked for. mu is held.
+// launch asks for x, as far as there is room, but not for what was asked for
+// already. mu is held.
 func (a *ahead) launch(f *flow, x extent) {
-	for x.from < x.to {
-		if to := a.asked(f.d, x.from); to > 0 {
-			x.from = to
-			continue
-		}
+	for x = a.unasked(f.d, x); x.from < x.to; x = a.unasked(f.d, x) {
 		if a.flying == mostFlying || !a.room(f, segmentSize) {
 			f.shortOf(x.from)
 			return
@@ -195,6 +202,7 @@ func (a *ahead) launch(f *flow, x extent) {
 		// A segment lies in one blob.
 		size := f.d.header.BlobSize
 		n := min(x.len(), segmentSize, size-x.from%size)
+		n = a.untilAsked(f.d, extent{x.from, x.from + n}).len()
 		s := &segment{extent: extent{x.from, x.from + n}, buf: unbudgeted.newBuffer(int(n)), done: make(chan struct{})}
 		f.segs = append(f.segs, s)
 		a.used += n
@@ -205,17 +213,48 @@ func (a *ahead) launch(f *flow, x extent) {
 	}
 }
 
-// asked returns the end of what was asked for at a position; 0: nothing. mu is
-// held.
-func (a *ahead) asked(d *Dataset, at int64) int64 {
-	for _, f := range a.streams {
-		for _, s := range f.segs {
-			if f.d == d && s.from <= at && at < s.to {
-				return s.to
+// unasked returns x without what was asked for at its beginning, by readers
+// lately or ahead of them. mu is held.
+func (a *ahead) unasked(d *Dataset, x extent) extent {
+	for again := true; again; {
+		again = false
+		for y := range a.asked(d) {
+			if y.from <= x.from && x.from < y.to {
+				x.from, again = y.to, true
 			}
 		}
 	}
-	return 0
+	return x
+}
+
+// untilAsked returns x up to where something begins that was asked for. mu is
+// held.
+func (a *ahead) untilAsked(d *Dataset, x extent) extent {
+	for y := range a.asked(d) {
+		if x.from < y.from && y.from < x.to {
+			x.to = y.from
+		}
+	}
+	return x
+}
+
+// asked yields what was asked for of a dataset, by readers lately or ahead of
+// them. mu is held.
+func (a *ahead) asked(d *Dataset) iter.Seq[extent] {
+	return func(yield func(extent) bool) {
+		for i := range a.lately {
+			if a.lately[i].d == d && !yield(a.lately[i].extent) {
+				return
+			}
+		}
+		for _, f := range a.streams {
+			for _, s := range f.segs {
+				if f.d == d && !yield(s.extent) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // room makes room for n bytes, at the cost of streams that were not used for

@@ -11,7 +11,7 @@ const (
 	nextTo        = 64 << 10 // a request that begins this close behind another goes on where that ended
 	backward      = 1 << 20  // how far behind or ahead of a stream a request may be
 	forward       = 16 << 20 // and still be of it: the kernel asks out of order
-	firstWindow   = 128 << 10
+	firstWindow   = 32 << 10
 	lastWindow    = 16 << 20
 	sameStrides   = 2 // equal distances in a row that make a stride
 	sameCrossings = 3 // trees in a row that make a stream of trees
