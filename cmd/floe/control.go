@@ -62,6 +62,7 @@ type nodeStatus struct {
 	Name        string  `json:"name"`
 	URL         string  `json:"url"`
 	Shards      int     `json:"shards,omitempty"` // that it holds of its committee
+	Rows        bool    `json:"rows,omitempty"`   // an aggregator: it has bytes of blobs and no metadata
 	Near        bool    `json:"near"`             // read in place
 	Error       string  `json:"error,omitempty"`  // why it cannot be reached now
 	Requests    int64   `json:"requests"`
@@ -157,7 +158,7 @@ func (rd *reader) nodeStatus() []nodeStatus {
 // status returns how the node is and has behaved.
 func (m member) status(n blob.NodeStats) nodeStatus {
 	ns := nodeStatus{
-		Name: m.Name, URL: m.url, Shards: len(m.shards), Near: m.Near,
+		Name: m.Name, URL: m.url, Shards: len(m.shards), Rows: m.Rows, Near: m.Near,
 		Requests: n.Requests, Errors: n.Errors, Absent: n.Absent, Bytes: n.Bytes, Lies: n.Lies,
 		P50: n.P50.Seconds(), P95: n.P95.Seconds(),
 		Resting: n.Resting.Seconds(), Quarantined: n.Quarantined.Seconds(), LastError: n.LastError,

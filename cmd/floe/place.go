@@ -10,6 +10,7 @@ import (
 	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/committee"
 	"github.com/floefs/floe/engine/node"
+	"github.com/floefs/floe/engine/node/aggregator"
 	"github.com/floefs/floe/engine/node/dir"
 	"github.com/floefs/floe/engine/node/s3"
 )
@@ -22,16 +23,19 @@ const (
 	dirScheme       = "dir"
 	committeeScheme = "committee"
 	s3Scheme        = "s3"
+	relayScheme     = "relay"
+	httpScheme      = "http" // and https: an aggregator, a CDN or a publisher
 )
 
-// A place is where blobs are: a store in a directory or in a bucket, or a
-// committee of nodes.
+// A place is where blobs are: a store in a directory or in a bucket, a
+// committee of nodes, or an aggregator. Or it is what they are put through.
 type place struct {
 	url       string               // as names remember it
 	store     *dir.Store           // nil: it is not in a directory
 	committee *committee.Committee // nil: it is a store
 	members   []member
-	network   *node.Network // of a committee's nodes
+	through   *through      // nil: it can be read from
+	network   *node.Network // of nodes over HTTP
 	buckets   []*s3.Store
 }
 
@@ -41,7 +45,9 @@ type member struct {
 	url    string
 	shards []int        // of its committee; nil: it holds blobs alone
 	store  *dir.Store   // nil: it is elsewhere, or cannot be opened
-	client *node.Client // nil: it is a directory
+	client *node.Client // nil: it is no storage node over HTTP
+
+	aggregator *aggregator.Store // nil: it is none
 }
 
 // String returns what the user calls the node, and where it is.
@@ -54,8 +60,8 @@ func (m member) String() string {
 
 // placeOf returns the kind and the path of the place that url names:
 // committee:PATH, or a path that ends as committee files do; s3://BUCKET/PREFIX,
-// whose path is all of it; dir:PATH, or any other path. Empty means the default
-// store.
+// whose path is all of it, as it is of http:// and https://; relay:URL; dir:PATH,
+// or any other path. Empty means the default store.
 func (e *env) placeOf(url string) (kind, path string, err error) {
 	if url == "" {
 		return dirScheme, e.defaultStore(), nil
@@ -71,10 +77,12 @@ func (e *env) placeOf(url string) (kind, path string, err error) {
 		return scheme, e.abs(path), nil
 	case scheme == s3Scheme:
 		return scheme, url, nil
-	case scheme == "http" || scheme == "https":
-		return "", "", usagef("%s: a node holds only some shards: write the path of a committee file, which names all nodes", url)
+	case scheme == httpScheme || scheme == "https":
+		return httpScheme, url, nil
+	case scheme == relayScheme && (strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://")):
+		return scheme, path, nil
 	}
-	return "", "", usagef("%s: places of the kind %q are not supported: write dir:PATH, s3://BUCKET/PREFIX, or the path of a committee file", url, scheme)
+	return "", "", usagef("%s: places of the kind %q are not supported: write dir:PATH, s3://BUCKET/PREFIX, the path of a committee file, or the URL of an aggregator", url, scheme)
 }
 
 // openPlace opens the place at url to read from it. near says which
@@ -89,6 +97,10 @@ func (e *env) openPlace(url string, how *reach, near func(path string) bool) (*p
 		return openCommittee(path, how, false, near)
 	case s3Scheme:
 		return bucketPlace(path)
+	case httpScheme:
+		return aggregatorPlace(path, how)
+	case relayScheme:
+		return nil, usagef("%s: an upload relay can only be written to: --from names a committee file or another place", url)
 	}
 	s, err := dir.Open(path, false)
 	if errors.Is(err, fs.ErrNotExist) && url == "" {
@@ -113,6 +125,8 @@ func (e *env) createPlace(url string, how *reach) (*place, error) {
 		return openCommittee(path, how, true, far)
 	case s3Scheme:
 		return bucketPlace(path)
+	case httpScheme, relayScheme:
+		return nil, usagef("%s: only floe put writes through publishers and relays: --to names a store or a committee file", url)
 	}
 	s, err := dir.Open(path, true)
 	if err != nil {
@@ -198,5 +212,10 @@ func (p *place) close() {
 	}
 	for _, b := range p.buckets {
 		b.Close()
+	}
+	for _, m := range p.members {
+		if m.aggregator != nil {
+			m.aggregator.Close()
+		}
 	}
 }

@@ -30,6 +30,7 @@ var putCommand = command{
   floe put --base flowers ./flowers        a new version: stores what changed
   floe put --exclude '*.tmp' --exclude .git ./flowers
   floe put --to committee.toml ./flowers   on many machines
+  floe put --to https://PUBLISHER ./flowers    on Walrus, through a publisher
 
 The id appears on standard output when everything is on disk for good; all else
 is said on standard error. The same directory gives the same id on every
@@ -39,13 +40,19 @@ The nodes of a committee that have keys are asked to sign that they store it
 all. What a quorum of them has signed is kept with your names, and can be checked
 without them: floe verify --certificate.
 
+A publisher registers, stores and certifies blobs, for as long as --epochs says,
+and whoever runs it pays; FLOE_PUBLISHER_TOKEN is the token it may want. An
+upload relay (relay:https://HOST) only stores them: it takes blobs that have been
+registered on Sui, for good, by other means, and --json prints the certificates
+with which they can be certified there. Both see what is put.
+
 Stored are files, directories, symlinks, hard links, modes, times to the
 nanosecond, user xattrs and holes. What a dataset cannot hold (devices, sockets,
 setuid bits, owners) is left out and counted.
 `,
 	new: func(f *flags) action {
 		p := &putter{}
-		f.StringVar(&p.to, "to", "", "put into `PLACE`: dir:PATH, s3://BUCKET/PREFIX or a committee file")
+		f.StringVar(&p.to, "to", "", "put into `PLACE`: dir:PATH, s3://BUCKET/PREFIX or a committee file;\nor through the URL of a publisher, or relay:URL")
 		f.otherwise("to", "~/.local/share/floe/store")
 		f.variable["to"] = storeVariable
 		f.StringVar(&p.name, "name", "", "call the dataset `NAME` from now on")
@@ -53,12 +60,14 @@ setuid bits, owners) is left out and counted.
 		f.StringArrayVar(&p.exclude, "exclude", nil, "leave out what matches `GLOB`: a name anywhere, or a path from DIR;\nrepeat it for more")
 		f.BoolVarP(&p.oneFS, "one-file-system", "x", false, "leave out what is mounted below DIR")
 		f.IntVar(&p.shards, "n-shards", 0, "encode each blob for `N` shards, 4 to 1000")
-		f.otherwise("n-shards", "100, or what the base or the committee has")
+		f.otherwise("n-shards", "100, or what the base or the committee has; 1000 for publishers")
 		f.Var(&p.blobSize, "blob-size", "bytes of a blob, a multiple of 16KiB")
 		f.otherwise("blob-size", "64MiB, or what the base has")
+		f.IntVar(&p.epochs, "epochs", 0, "ask a publisher to store for `N` epochs")
+		f.otherwise("epochs", "1")
 		p.reachFlags(f)
 		f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but the id")
-		f.private("name", "base", "n-shards", "quiet")
+		f.private("name", "base", "n-shards", "epochs", "quiet")
 		jsonFlag(f, &p.json)
 		return p.run
 	},
@@ -69,7 +78,7 @@ type putter struct {
 	to, name, base string
 	exclude        []string
 	oneFS          bool
-	shards         int
+	shards, epochs int
 	blobSize       size
 	quiet, json    bool
 }
@@ -90,7 +99,7 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	if err := checkSource(source, args[0]); err != nil {
 		return err
 	}
-	to, err := e.createPlace(p.to, &p.reach)
+	to, err := p.place(e)
 	if err != nil {
 		return err
 	}
@@ -113,29 +122,51 @@ func (p *putter) run(ctx context.Context, e *env, args []string) error {
 	show := newProgress(e, p.quiet)
 	opts.Progress = func(at publish.Progress) { show.show(func() string { return progressLine(at, began) }) }
 	nodes := blob.New(blobMembers(to.members), &blob.Options{Evidence: e.evidenceDir()})
-	sink, err := nodes.Writer()
+	writer, err := nodes.Writer()
+	var sink publish.Sink = writer
+	if to.through != nil {
+		sink, err = to.through, nil
+	}
 	if err != nil {
 		return err
 	}
 	res, err := publish.Dir(ctx, source, sink, opts)
 	show.end()
 	if err != nil {
-		return p.explain(err)
+		return p.explain(err, to)
 	}
 	if err := p.remember(e, to, res); err != nil {
 		return err
 	}
 	p.summarize(show, to, res, began)
 	tellFailed(show, to, nodes.Nodes(), res.ID)
-	cert, err := p.certify(ctx, e, show, to, sink, res)
+	cert, err := p.certify(ctx, e, show, to, writer, res)
 	if err != nil {
 		return err
 	}
 	return p.answer(e, to, res, cert, began)
 }
 
-// agree takes the number of shards from the committee, if it is one.
+// place opens the place to put to.
+func (p *putter) place(e *env) (*place, error) {
+	kind, path, err := e.placeOf(p.to)
+	if err != nil {
+		return nil, err
+	}
+	if kind == httpScheme || kind == relayScheme {
+		return p.throughPlace(e, kind, path)
+	}
+	if p.epochs != 0 {
+		return nil, usagef("--epochs: only publishers are asked for how long they store: leave the flag out")
+	}
+	return e.createPlace(p.to, &p.reach)
+}
+
+// agree takes the number of shards from what is put to, if it has one.
 func (p *putter) agree(to *place) error {
+	if to.through != nil {
+		return p.agreeThrough(to)
+	}
 	if to.committee == nil {
 		return nil
 	}
@@ -192,6 +223,9 @@ func (p *putter) options(ctx context.Context, e *env, to *place, source string) 
 		Shards: p.shards, BlobSize: int64(p.blobSize), Exclude: p.exclude, OneFileSystem: p.oneFS,
 		Avoid:   []string{places.cache},
 		Journal: filepath.Join(places.state, "put", to.journalName()),
+	}
+	if to.through != nil {
+		o.Journal = "" // whoever has a blob says so when it is put
 	}
 	for _, m := range to.members {
 		if m.store != nil {
@@ -253,7 +287,10 @@ func (p *place) journalName() string {
 }
 
 // explain adds to an error what to do about it.
-func (p *putter) explain(err error) error {
+func (p *putter) explain(err error, to *place) error {
+	if to.through != nil {
+		err = to.through.explain(err)
+	}
 	switch {
 	case errors.Is(err, publish.ErrChanged):
 		return fmt.Errorf("%w: put it again when nobody writes to it", err)

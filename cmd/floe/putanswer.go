@@ -53,6 +53,8 @@ func (p *putter) summarize(show *progress, to *place, res publish.Result, began 
 	show.say("put %s, %s and %s with %s in %s, %s%s", count(res.Files, "file", "files"), count(res.Dirs, "directory", "directories"),
 		count(res.Symlinks, "symlink", "symlinks"), humanBytes(res.Bytes), time.Since(began).Round(10*time.Millisecond), rate(int64(res.Bytes), began), reused)
 	switch {
+	case to.through != nil:
+		to.through.tell(show, res)
 	case p.name != "":
 		show.say("floe mount %s DIR mounts it", p.name)
 	case to.store == nil:
@@ -101,6 +103,7 @@ type putJSON struct {
 	BlobSize      int64   `json:"blob_size"`
 	Seconds       float64 `json:"seconds"`
 	certified
+	throughJSON
 	LeftOut map[publish.Kind]uint64 `json:"left_out,omitempty"`
 	Notices []noticeJSON            `json:"notices,omitempty"`
 }
@@ -123,7 +126,7 @@ func (p *putter) answer(e *env, to *place, res publish.Result, cert certified, b
 		Files: res.Files, Directories: res.Dirs, Symlinks: res.Symlinks, Bytes: res.Bytes, FilesReused: res.FilesReused,
 		Blobs: res.Blobs, BlobsFromBase: res.BlobsBase, BlobsReused: res.BlobsReused, BytesEncoded: res.Stored,
 		Shards: res.Header.Shards, BlobSize: res.Header.BlobSize,
-		Seconds: time.Since(began).Seconds(), certified: cert, LeftOut: res.Notices.Counts,
+		Seconds: time.Since(began).Seconds(), certified: cert, throughJSON: to.through.json(), LeftOut: res.Notices.Counts,
 	}
 	for _, n := range res.Notices.List {
 		nj := noticeJSON{Kind: n.Kind, Detail: strings.ToValidUTF8(n.Detail, "\ufffd")}

@@ -87,7 +87,7 @@ type sources struct {
 
 // fromFlag declares the flags that say where to read, and how.
 func (s *sources) fromFlag(f *flags) {
-	f.StringArrayVar(&s.from, "from", nil, "read from `PLACE`: dir:PATH, s3://BUCKET/PREFIX or a committee\nfile; repeat it for more, the best first")
+	f.StringArrayVar(&s.from, "from", nil, "read from `PLACE`: dir:PATH, s3://BUCKET/PREFIX, a committee\nfile or the URL of an aggregator; repeat it for more, the best\nfirst")
 	f.otherwise("from", "where put left the dataset")
 	f.variable["from"] = storeVariable
 	s.reachFlags(f)
@@ -208,7 +208,9 @@ func (rd *reader) absent(err error, s subject) error {
 	}
 	var where []string
 	for _, p := range rd.places {
-		where = append(where, p.url)
+		if !p.rows() { // which was not asked
+			where = append(where, p.url)
+		}
 	}
 	return exitWith(exitNotFound, fmt.Errorf("dataset %s is not in %s: floe datasets lists what is, --from names another place", s, strings.Join(where, ", ")))
 }
@@ -217,6 +219,9 @@ func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // advise adds to an error what to do about it.
 func (rd *reader) advise(err error, s subject) error {
+	if errors.Is(err, blob.ErrNoMetadata) {
+		return rd.noMetadata(s)
+	}
 	if len(rd.nodes) == 0 && errors.Is(err, blob.ErrUnavailable) {
 		return exitWith(exitTryLater, fmt.Errorf("what this takes of %s is not in the cache %s: leave out --offline", s, rd.dir))
 	}

@@ -104,6 +104,9 @@ func (m *Member) mayHave(id walrus.BlobID, params walrus.Params, at walrus.Slive
 // Slivers returns which slivers of blob id m should have, primary ones first.
 func (m *Member) Slivers(id walrus.BlobID, params walrus.Params) []walrus.SliverID {
 	var all []walrus.SliverID
+	if m.Rows {
+		return nil
+	}
 	for _, axis := range []walrus.Axis{walrus.Primary, walrus.Secondary} {
 		for i := range params.N {
 			at := walrus.SliverID{Axis: axis, Index: i}

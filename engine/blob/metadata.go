@@ -11,10 +11,14 @@ import (
 	"github.com/floefs/floe/engine/walrus"
 )
 
+// ErrNoMetadata says that all members have rows and nothing else, so that there
+// is nobody to ask for metadata.
+var ErrNoMetadata = errors.New("no node is named that has metadata")
+
 // Metadata returns a blob's metadata, proven against its id, from the first
 // member that has it. While a remote one does not answer the next is asked. An
-// error wraps fs.ErrNotExist if all say they have none, but those that have
-// only rows: these are not asked.
+// error wraps fs.ErrNotExist if all say they have none. Those that have only rows
+// are not asked.
 func (c *Client) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metadata, error) {
 	type answer struct {
 		p    *peer
@@ -23,7 +27,7 @@ func (c *Client) Metadata(ctx context.Context, id walrus.BlobID) (*walrus.Metada
 	}
 	peers := slices.DeleteFunc(c.inOrder(), func(p *peer) bool { return p.Rows })
 	if len(peers) == 0 && len(c.peers) > 0 {
-		return nil, fmt.Errorf("%w: no node is named that could have the metadata of blob %s", ErrUnavailable, id)
+		return nil, fmt.Errorf("%w: metadata of blob %s: %w", ErrUnavailable, id, ErrNoMetadata)
 	}
 	answers := make(chan answer) // from each who is asked
 	asking, stop := context.WithCancelCause(ctx)
