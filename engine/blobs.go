@@ -117,6 +117,9 @@ func (d *Dataset) blobAt(ctx context.Context, at int64) (blobRef, int64, error) 
 
 // BlobID returns the id of blob i of the dataset's address space.
 func (d *Dataset) BlobID(ctx context.Context, i int64) (walrus.BlobID, walrus.Params, error) {
+	if d.bare != nil {
+		return d.id, d.bare.blob.params, nil // the only one
+	}
 	ref, err := d.blobs.ref(ctx, i)
 	return ref.id, ref.params, err
 }

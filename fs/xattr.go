@@ -12,7 +12,8 @@ import (
 )
 
 // Attributes that no dataset stores, but every mount shows to whoever asks
-// for them by name. Listings hide them, so that copies do not take them along.
+// for them by name; of a Walrus blob as it is only the last. Listings hide
+// them, so that copies do not take them along.
 const (
 	xattrDataset = "user.floe.dataset" // top directory: the dataset's id
 	xattrRoot    = "user.floe.root"    // files and directories: root of the content tree, in hex
@@ -60,7 +61,9 @@ func (t *tree) GetXAttr(_ <-chan struct{}, h *gofuse.InHeader, name string, dest
 // virtual returns the value of an attribute that only mounts have; empty if e
 // has none of that name.
 func (t *tree) virtual(ctx context.Context, e *catalog.Entry, name string) (string, error) {
+	bare := t.ds.Blob() != nil // without content trees
 	switch {
+	case bare && name != xattrCached:
 	case name == xattrDataset && e.Number == t.root.Number:
 		return t.ds.ID().String(), nil
 	case name == xattrRoot && e.Type != catalog.Symlink:

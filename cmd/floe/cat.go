@@ -14,10 +14,11 @@ var catCommand = command{
 	group:    "read",
 	brief:    "write files of a dataset to standard output",
 	complete: "dataset",
-	help: `Usage: floe cat ID|NAME/PATH...
+	help: `Usage: floe cat ID|NAME/PATH... | walrus:ID[/PATH]...
 
   floe cat flowers/README
   floe cat flowers/train.tar | tar -tf -
+  floe cat walrus:BLOBID                a Walrus blob as it is
 
 Every byte is proven before it is written. If one cannot be, the output ends
 there and the exit code says why.
@@ -25,6 +26,7 @@ there and the exit code says why.
 	new: func(f *flags) action {
 		c := &catter{}
 		c.sources.flags(f)
+		c.strictFlag(f)
 		return c.run
 	},
 }
@@ -36,6 +38,11 @@ func (c *catter) run(ctx context.Context, e *env, args []string) error {
 		return usagef("floe cat needs a file of a dataset: floe cat NAME/PATH")
 	}
 	return c.each(ctx, e, args, func(o *opened) error {
+		if o.bare && o.path == "" {
+			if e, err := o.Resolve(ctx, o.id.String()); err == nil {
+				o.entry = e // the blob, which is alone in the directory
+			}
+		}
 		if o.entry.Type != catalog.File {
 			return fmt.Errorf("%s is a %s: floe cat writes files", o.arg, typeName(o.entry.Type))
 		}

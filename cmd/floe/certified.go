@@ -30,7 +30,7 @@ func (v *verifying) certified(ctx context.Context, e *env, p *printer, arg strin
 	if v.deep {
 		return usagef("--deep reads every sliver, --certificate none: leave one out")
 	}
-	s, err := e.subject(arg)
+	s, err := e.datasetOnly(arg, "certificates are those of floe put")
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ type memoryStatus struct {
 func (st *served) status() mountStatus {
 	root, k := st.dataset.Root(), st.Server.Stats()
 	s := mountStatus{
-		Dataset: st.dataset.ID().String(), Name: st.subject.name,
+		Dataset: st.subject.address(), Name: st.subject.name,
 		PID: os.Getpid(), Since: st.since, Version: buildVersion().Version,
 		Entries: root.Entries, Files: root.Files, Bytes: root.Bytes,
 		Reads: readStatus(st.reader.Stats()), Memory: memoryStatus{st.reader.memory, resident()},

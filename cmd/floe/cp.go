@@ -19,7 +19,7 @@ var cpCommand = command{
 	group:    "read",
 	brief:    "copy files out of a dataset, every byte proven",
 	complete: "dataset",
-	help: `Usage: floe cp [FLAGS] ID|NAME[/PATH]... DEST
+	help: `Usage: floe cp [FLAGS] ID|NAME[/PATH]|walrus:ID[/PATH]... DEST
 
   floe cp flowers ./flowers            the whole dataset, as DEST
   floe cp flowers/train ./data         as ./data/train if ./data is a directory

@@ -8,6 +8,7 @@ import (
 
 	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/catalog"
+	"github.com/floefs/floe/merkle"
 )
 
 // An entryJSON is an entry of a dataset as --json gives it.
@@ -45,17 +46,26 @@ func toJSON(path string, e catalog.Entry) entryJSON {
 	j.Name, j.NameB64 = jsonName(e.Name)
 	switch e.Type {
 	case catalog.File:
-		j.Size, j.B3, j.Root, j.Links = &e.Size, e.Sum.String(), e.Root.String(), e.Links
+		j.Size, j.B3, j.Root, j.Links = &e.Size, hashJSON(e.Sum), hashJSON(e.Root), e.Links
 		if e.First != e.Number {
 			j.First = &e.First
 		}
 	case catalog.Dir:
-		j.Root, j.Entries, j.Files, j.Bytes = e.Root.String(), &e.Entries, &e.Files, &e.Bytes
+		j.Root, j.Entries, j.Files, j.Bytes = hashJSON(e.Root), &e.Entries, &e.Files, &e.Bytes
 	case catalog.Symlink:
 		j.Mode = ""
 		j.Target, j.TargetB64 = jsonName(e.Target)
 	}
 	return j
+}
+
+// hashJSON returns h in hex; empty for what is in a Walrus blob as it is, which
+// has none.
+func hashJSON(h merkle.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.String()
 }
 
 func typeName(t catalog.Type) string {

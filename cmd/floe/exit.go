@@ -9,6 +9,7 @@ import (
 
 	"github.com/floefs/floe/engine/blob"
 	"github.com/floefs/floe/engine/catalog"
+	"github.com/floefs/floe/engine/walrus"
 	"github.com/floefs/floe/merkle"
 )
 
@@ -63,7 +64,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &known):
 		return known.code
-	case errors.Is(err, merkle.ErrMismatch), errors.Is(err, catalog.ErrMalformed):
+	case errors.Is(err, merkle.ErrMismatch), errors.Is(err, catalog.ErrMalformed), errors.Is(err, walrus.ErrInconsistent):
 		return exitDamaged
 	case errors.Is(err, blob.ErrUnavailable):
 		return exitTooFew

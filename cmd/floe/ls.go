@@ -14,11 +14,12 @@ var lsCommand = command{
 	group:    "read",
 	brief:    "list a directory of a dataset",
 	complete: "dataset",
-	help: `Usage: floe ls [FLAGS] ID|NAME[/PATH]...
+	help: `Usage: floe ls [FLAGS] ID|NAME[/PATH]|walrus:ID[/PATH]...
 
   floe ls flowers                  the top directory
   floe ls -l flowers/train         with modes, sizes and times
   floe ls -R --json flowers | jq   the whole tree, for a script
+  floe ls walrus:BLOBID            what is in a quilt, or the Walrus blob itself
 
 Lists what a directory holds, in bytewise order of names, without a mount.
 Nothing is hidden. On a terminal, names are escaped as by ls -b; piped, they

@@ -81,7 +81,7 @@ func (m *mirror) run(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 	}
-	s, err := e.subject(args[0])
+	s, err := e.datasetOnly(args[0], "floe cp copies what is in it")
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,12 @@ var mountCommand = command{
 	group:    "use",
 	brief:    "mount a dataset as a read-only directory",
 	complete: "dataset",
-	help: `Usage: floe mount [FLAGS] ID|NAME DIR
+	help: `Usage: floe mount [FLAGS] ID|NAME|walrus:ID DIR
 
   floe mount flowers /mnt/flowers          mounts, and goes on in the background
   floe mount -f flowers /mnt/flowers       stays until it is unmounted
   floe mount --allow-other --uid 1000 flowers /mnt/flowers
+  floe mount walrus:BLOBID /mnt/blob       a Walrus blob, or what is in a quilt
   mount -t floe flowers /mnt/flowers       the same by mount(8), see below
 
 Files are fetched as they are read, and every byte is proven against the id
@@ -63,6 +64,7 @@ func newMounter(f *flags) *mounter {
 	f.IntVar(&m.uid, "uid", -1, "show user `N` as the owner of everything")
 	f.IntVar(&m.gid, "gid", -1, "show group `N` as the group of everything")
 	m.sources.flags(f)
+	m.strictFlag(f)
 	f.StringArrayVarP(&m.options, "option", "o", nil, "`OPTIONS` as mount(8) writes them: any of these flags, with\ncommas between, and ro, noexec, context=...")
 	f.StringVar(&m.logFile, "log-file", "", "log to `FILE`")
 	f.otherwise("log-file", "~/.local/state/floe/log/DIR.log; with -f standard error")

@@ -104,6 +104,16 @@ func unpin(ctx context.Context, rd *reader, ds *engine.Dataset, paths []string) 
 
 // eachBlob calls do once for each blob that holds bytes of what is at paths.
 func eachBlob(ctx context.Context, rd *reader, ds *engine.Dataset, paths []string, do func(walrus.BlobID) error) (n int, err error) {
+	if ds.Blob() != nil {
+		for _, path := range paths {
+			o := opened{Dataset: ds, rd: rd}
+			o.path = path
+			if _, err := o.find(ctx); err != nil {
+				return 0, err
+			}
+		}
+		return 1, do(ds.ID())
+	}
 	done := make(map[int64]bool)
 	size := ds.Header().BlobSize
 	extent := func(at, length int64) error {

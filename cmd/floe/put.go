@@ -253,7 +253,7 @@ func (p *putter) options(ctx context.Context, e *env, to *place, source string) 
 	if p.base == "" {
 		return o, func() {}, nil
 	}
-	s, err := e.subject(p.base)
+	s, err := e.datasetOnly(p.base, "leave out --base")
 	if err != nil {
 		return nil, nil, fmt.Errorf("--base: %w", err)
 	}

@@ -14,7 +14,7 @@ var repairCommand = command{
 	group:    "trust",
 	brief:    "restore missing and false slivers of a dataset",
 	complete: "dataset",
-	help: `Usage: floe repair [--json] ID|NAME...
+	help: `Usage: floe repair [--json] ID|NAME|walrus:ID...
 
   floe repair flowers
   floe verify --deep flowers     proves that it worked, if you want it twice
@@ -82,15 +82,15 @@ func (r *repairing) repair(ctx context.Context, e *env, p *printer, arg string) 
 	began := time.Now()
 	show := newProgress(e, r.quiet)
 	defer show.end()
-	t := repairJSON{Dataset: s.id.String()}
-	d, err := rd.Engine.Open(ctx, s.id)
+	t := repairJSON{Dataset: s.address()}
+	blobs, err := rd.blobsOf(ctx, s)
 	if errors.Is(err, blob.ErrUnavailable) {
 		return exitWith(exitTooFew, fmt.Errorf("%s: its header is lost, and with it what else there is: %w: bring slivers back, or put the directory again", s, err))
 	}
 	if err != nil {
 		return rd.absent(err, s)
 	}
-	for id, err := range d.Blobs(ctx) {
+	for id, err := range blobs {
 		if err != nil {
 			return rd.advise(err, s)
 		}

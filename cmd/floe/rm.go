@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/floefs/floe/engine"
 	"github.com/floefs/floe/engine/node/dir"
@@ -57,7 +58,7 @@ func (r *remover) remove(ctx context.Context, e *env, p *printer, arg string) er
 	if err := r.check(e); err != nil {
 		return err
 	}
-	s, err := e.subject(arg)
+	s, err := e.datasetOnly(arg, "floe rm removes what floe put has put")
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (e *env) refuseMounted(ctx context.Context, s subject) error {
 		mounted := m.Source == "floe#"+s.id.String()[:8]
 		if st, conn, err := e.askMount(ctx, m); err == nil {
 			conn.Close()
-			mounted = st.Dataset == s.id.String()
+			mounted = strings.TrimPrefix(st.Dataset, barePrefix) == s.id.String()
 		}
 		if mounted {
 			return exitWith(exitBusy, fmt.Errorf("%s is mounted on %s: floe umount %[2]s", s, shellQuote(m.Dir)))

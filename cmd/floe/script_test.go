@@ -17,6 +17,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/floefs/floe/engine/blob"
+	"github.com/floefs/floe/engine/node/dir"
+	"github.com/floefs/floe/engine/walrus"
 	"github.com/floefs/floe/fs"
 )
 
@@ -48,7 +51,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": scriptCode, "keep": scriptKeep, "same": scriptSame,
 			"lose": scriptLose, "flip": scriptFlip, "hold": scriptHold, "attach": scriptAttach,
-			"ports": scriptPorts, "await": scriptAwait,
+			"ports": scriptPorts, "store": scriptStore, "await": scriptAwait,
 		},
 	})
 }
@@ -176,6 +179,36 @@ func xattrsOf(path string) string {
 	}
 	slices.Sort(all)
 	return strings.Join(all, "")
+}
+
+// store blob|quilt NAME FILE...: put a Walrus blob of 100 shards into $STORE,
+// as it is, and set NAME to its id. Of a quilt, FILE is a patch and its
+// identifier, and each has the tag kind=test.
+func scriptStore(ts *testscript.TestScript, neg bool, args []string) {
+	const n = 100
+	ctx := context.Background()
+	data := []byte(ts.ReadFile(args[2]))
+	if args[0] == "quilt" {
+		var files []walrus.QuiltFile
+		for _, name := range args[2:] {
+			files = append(files, walrus.QuiltFile{Identifier: name, Tags: map[string]string{"kind": "test"}, Data: []byte(ts.ReadFile(name))})
+		}
+		var err error
+		data, _, err = walrus.EncodeQuilt(n, files)
+		ts.Check(err)
+	}
+	params, err := walrus.NewParams(n, uint64(len(data)))
+	ts.Check(err)
+	enc, err := walrus.NewEncoder(n)
+	ts.Check(err)
+	encoded, err := enc.Encode(ctx, data, blob.Kept(params))
+	ts.Check(err)
+	to, err := dir.Open(ts.Getenv("STORE"), true)
+	ts.Check(err)
+	w, err := blob.New([]blob.Member{{Name: "store", Node: to}}, nil).Writer()
+	ts.Check(err)
+	ts.Check(w.Put(ctx, encoded))
+	ts.Setenv(args[1], encoded.ID.String())
 }
 
 // lose N: remove N slivers of each blob in $STORE.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -19,10 +20,11 @@ import (
 )
 
 // A subject is a dataset, or a place in it, as the user writes it:
-// ID[/path] or NAME[/path].
+// ID[/path], NAME[/path], or walrus:ID[/path] for a Walrus blob as it is.
 type subject struct {
 	arg   string // as written
 	id    walrus.BlobID
+	bare  bool   // a Walrus blob as it is
 	name  string // the user's for it, "" if it was given by its id
 	store string // URL of where the name says it is
 	path  string // without slashes at its ends
@@ -34,6 +36,13 @@ func (e *env) subject(arg string) (subject, error) {
 	head, path, _ := strings.Cut(strings.TrimPrefix(arg, "floe#"), "/")
 	s.path = strings.Trim(path, "/")
 	var err error
+	if id, ok := strings.CutPrefix(head, barePrefix); ok {
+		s.bare = true
+		if s.id, err = walrus.ParseBlobID(id); err != nil {
+			return s, usagef("%s: %w", arg, err)
+		}
+		return s, nil
+	}
 	if s.id, err = walrus.ParseBlobID(head); err == nil {
 		return s, nil
 	}
@@ -46,6 +55,19 @@ func (e *env) subject(arg string) (subject, error) {
 	}
 	s.id, s.name, s.store = n.ID, n.Name, n.Store
 	return s, nil
+}
+
+// barePrefix stands before the ids of Walrus blobs as they are.
+const barePrefix = "walrus:"
+
+// datasetOnly is subject for a command that makes no sense for other blobs.
+// Instead tells what to do.
+func (e *env) datasetOnly(arg, instead string) (subject, error) {
+	s, err := e.subject(arg)
+	if err == nil && s.bare {
+		err = usagef("%s is a Walrus blob as it is, not a dataset: %s", s, instead)
+	}
+	return s, err
 }
 
 // errNotNamed reads as what to do about it.
@@ -68,7 +90,16 @@ func (s subject) String() string {
 	if s.name != "" {
 		return s.name
 	}
+	if s.bare {
+		return barePrefix + s.id.String()
+	}
 	return s.id.String()
+}
+
+// address returns what anybody may call the dataset.
+func (s subject) address() string {
+	s.name = ""
+	return s.String()
 }
 
 // sources says where datasets are read from and what is kept of them.
@@ -82,6 +113,7 @@ type sources struct {
 	memory    size
 	timeout   time.Duration
 	offline   bool
+	strict    bool         // check Walrus blobs by encoding them anew
 	log       *slog.Logger // nil: silent
 }
 
@@ -91,6 +123,11 @@ func (s *sources) fromFlag(f *flags) {
 	f.otherwise("from", "where put left the dataset")
 	f.variable["from"] = storeVariable
 	s.reachFlags(f)
+}
+
+// strictFlag declares the flag of commands that can check a Walrus blob.
+func (s *sources) strictFlag(f *flags) {
+	f.BoolVar(&s.strict, "strict", false, "of walrus:ID, encode the blob anew and compare ids first")
 }
 
 // flags declares the flags of commands that read datasets.
@@ -135,13 +172,14 @@ type reader struct {
 	dir    string            // of the cache
 	memory int64
 	near   bool     // all nodes lie beside the cache
+	strict bool     // see sources
 	from   []string // as the user gave them
 }
 
 // open opens the places that hold s and the cache. Commands that end soon do
 // without a cache if reading it would gain them nothing.
 func (r *sources) open(e *env, s subject, lasting bool) (*reader, error) {
-	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true, from: r.from}
+	rd := &reader{dir: r.cacheDir, memory: int64(r.memory), near: true, from: r.from, strict: r.strict}
 	if rd.dir == "" {
 		rd.dir = e.places().cache
 	}
@@ -194,11 +232,48 @@ func (rd *reader) openPlaces(e *env, r *sources, s subject) error {
 
 // dataset opens s.
 func (rd *reader) dataset(ctx context.Context, s subject) (*engine.Dataset, error) {
-	d, err := rd.Engine.Open(ctx, s.id)
+	d, err := rd.find(ctx, s)
 	if err == nil {
 		return d, nil
 	}
 	return nil, rd.absent(err, s)
+}
+
+// find opens s, and does not say what to do if it cannot.
+func (rd *reader) find(ctx context.Context, s subject) (*engine.Dataset, error) {
+	if !s.bare {
+		if rd.strict {
+			return nil, usagef("--strict is for Walrus blobs as they are, walrus:ID: of a dataset every byte is proven by its own hash")
+		}
+		d, err := rd.Engine.Open(ctx, s.id)
+		if errors.Is(err, catalog.ErrMalformed) {
+			err = fmt.Errorf("%w: if it is another Walrus blob, walrus:%s is it as it is", err, s.id)
+		}
+		return d, err
+	}
+	b, err := rd.OpenBlob(ctx, s.id)
+	if err != nil {
+		return nil, err
+	}
+	if rd.strict {
+		if err := b.CheckStrictly(ctx); err != nil {
+			return nil, fmt.Errorf("checking blob %s: %w", s.id, err)
+		}
+	}
+	return b.Dataset(ctx)
+}
+
+// blobsOf returns the blobs that s consists of.
+func (rd *reader) blobsOf(ctx context.Context, s subject) (iter.Seq2[walrus.BlobID, error], error) {
+	if s.bare {
+		_, err := rd.OpenBlob(ctx, s.id)
+		return func(yield func(walrus.BlobID, error) bool) { yield(s.id, nil) }, err
+	}
+	d, err := rd.find(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return d.Blobs(ctx), nil
 }
 
 // absent makes an error that says that s is nowhere readable.
@@ -211,6 +286,9 @@ func (rd *reader) absent(err error, s subject) error {
 		if !p.rows() { // which was not asked
 			where = append(where, p.url)
 		}
+	}
+	if s.bare {
+		return exitWith(exitNotFound, fmt.Errorf("blob %s is not in %s: --from names another place", s.id, strings.Join(where, ", ")))
 	}
 	return exitWith(exitNotFound, fmt.Errorf("dataset %s is not in %s: floe datasets lists what is, --from names another place", s, strings.Join(where, ", ")))
 }

@@ -15,10 +15,11 @@ var statCommand = command{
 	group:    "read",
 	brief:    "show all there is to know about a file of a dataset",
 	complete: "dataset",
-	help: `Usage: floe stat [--json] ID|NAME[/PATH]...
+	help: `Usage: floe stat [--json] ID|NAME[/PATH]|walrus:ID[/PATH]...
 
   floe stat flowers                     the dataset: files, bytes, shards, blobs
   floe stat flowers/train/rose.jpg      a file: size, times, hashes, attributes
+  floe stat walrus:BLOBID/a.jpg         a patch of a quilt: its name and tags
 
 b3 is the BLAKE3 hash of the file, what b3sum prints; it is what the publisher
 says until floe verify --deep has compared it. root is the hash its bytes are
@@ -79,7 +80,7 @@ func (s *statter) run(ctx context.Context, e *env, args []string) error {
 }
 
 func statObject(o *opened, xattrs []catalog.Xattr) statJSON {
-	j := statJSON{Dataset: o.id.String(), entryJSON: toJSON(o.path, o.entry)}
+	j := statJSON{Dataset: o.address(), entryJSON: toJSON(o.path, o.entry)}
 	for _, x := range xattrs {
 		var xj xattrJSON
 		xj.Name, xj.NameB64 = jsonName(x.Name)
@@ -88,7 +89,7 @@ func statObject(o *opened, xattrs []catalog.Xattr) statJSON {
 	}
 	if o.entry.Number == catalog.RootNumber {
 		h := o.Header()
-		j.Shards, j.Blobs, j.BlobBytes = h.Shards, h.Blobs+h.Lists+1, h.BlobSize
+		j.Shards, j.Blobs, j.BlobBytes = h.Shards, h.Blobs+h.Lists+1, mostBytes(o)
 	}
 	return j
 }
@@ -111,21 +112,29 @@ func writeStat(p *printer, o *opened, xattrs []catalog.Xattr) {
 	if e.Links > 1 {
 		p.row("links", "%d, the first is number %d", e.Links, e.First)
 	}
-	if e.Type == catalog.File {
+	if e.Type == catalog.File && !e.Sum.IsZero() {
 		p.row("b3", "%s", e.Sum)
 	}
-	if e.Type != catalog.Symlink {
+	if e.Type != catalog.Symlink && !e.Root.IsZero() {
 		p.row("root", "%s", e.Root)
 	}
 	for _, x := range xattrs {
 		p.row("xattr", "%s=%s", p.name(x.Name), escaped(string(x.Value)))
 	}
-	p.row("dataset", "%s", o.id)
+	p.row("dataset", "%s", o.address())
 	if e.Number == catalog.RootNumber {
 		h := o.Header()
 		if c, err := walrus.NewParams(h.Shards, 0); err == nil {
 			p.row("shards", "%d: any %d primary slivers of a blob restore it", c.N, c.K1)
 		}
-		p.row("blobs", "%s of at most %s", grouped(h.Blobs+h.Lists+1), humanBytes(h.BlobSize))
+		p.row("blobs", "%s of at most %s", grouped(h.Blobs+h.Lists+1), humanBytes(mostBytes(o)))
 	}
+}
+
+// mostBytes returns the size of the largest blob of a dataset.
+func mostBytes(o *opened) int64 {
+	if b := o.Blob(); b != nil {
+		return int64(b.Params().Size)
+	}
+	return o.Header().BlobSize
 }

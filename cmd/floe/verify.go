@@ -17,7 +17,7 @@ var verifyCommand = command{
 	group:    "trust",
 	brief:    "check that a dataset is whole",
 	complete: "dataset",
-	help: `Usage: floe verify [--deep] [--json] ID|NAME...
+	help: `Usage: floe verify [--deep] [--json] ID|NAME|walrus:ID...
 
   floe verify flowers           tables, totals, and that all slivers are there
   floe verify --deep flowers    every byte, every b3sum, every sliver
@@ -27,6 +27,9 @@ Walks the whole tree, proves every table and looks at every blob. With --deep
 every byte of every file is read and its b3 compared, and every sliver is
 proven, also those that reading does without. What is damaged is listed; the
 exit code is 4 then, even if all can still be read: floe repair heals it.
+
+Of walrus:ID, a Walrus blob as it is, --deep encodes all of it anew and compares
+ids, which is the strict consistency check of Walrus.
 
 With --certificate nobody is asked: it checks against the committee file that
 nodes with a quorum of the shards have signed that they store every blob of the
@@ -111,7 +114,7 @@ func (v *verifying) verify(ctx context.Context, e *env, p *printer, arg string) 
 	began := time.Now()
 	c := &verification{verifying: v, s: s, rd: rd, p: p, show: newProgress(e, v.quiet)}
 	defer c.show.end()
-	c.found = verifyJSON{Dataset: s.id.String(), Deep: v.deep}
+	c.found = verifyJSON{Dataset: s.address(), Deep: v.deep}
 	if err := c.check(ctx); err != nil {
 		return err
 	}
@@ -125,13 +128,16 @@ func (c *verification) check(ctx context.Context) error {
 	if err := c.blob(ctx, c.s.id); err != nil {
 		return err
 	}
-	d, err := c.rd.Engine.Open(ctx, c.s.id)
+	d, err := c.rd.find(ctx, c.s)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
 		c.err = err
 		return nil
+	}
+	if b := d.Blob(); b != nil {
+		return c.bare(ctx, d, b)
 	}
 	for id, err := range d.Blobs(ctx) {
 		if err == nil && id != c.s.id {
@@ -144,6 +150,20 @@ func (c *verification) check(ctx context.Context) error {
 			c.bad("", err)
 			break
 		}
+	}
+	return c.tree(ctx, d)
+}
+
+// bare checks a Walrus blob as it is, whose slivers have been looked at.
+func (c *verification) bare(ctx context.Context, d *engine.Dataset, b *engine.Blob) error {
+	if !c.deep {
+		return c.tree(ctx, d)
+	}
+	if err := b.CheckStrictly(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		c.bad("", err)
 	}
 	return c.tree(ctx, d)
 }
@@ -269,7 +289,12 @@ func (c *verification) answer() error {
 func (c *verification) summary() string {
 	t := &c.found
 	entries, slivers := count(t.Entries, "entry", "entries"), fmt.Sprintf("%s of %s", grouped(t.Slivers), count(t.Blobs, "blob", "blobs"))
-	if t.Deep {
+	switch {
+	case c.s.bare && t.Deep:
+		return fmt.Sprintf("%s is whole: encoded anew it has the same id, every sliver (%s) proven", c.s, slivers)
+	case c.s.bare:
+		return fmt.Sprintf("%s is whole: all slivers there (%s); --deep proves every byte", c.s, slivers)
+	case t.Deep:
 		return fmt.Sprintf("%s is whole: every table (%s), every b3 sum (%s), every sliver (%s) proven", c.s, entries, humanBytes(t.Bytes), slivers)
 	}
 	return fmt.Sprintf("%s is whole: every table (%s) proven, all slivers there (%s); --deep proves every byte", c.s, entries, slivers)
@@ -278,6 +303,8 @@ func (c *verification) summary() string {
 func (c *verification) verdict() error {
 	t := &c.found
 	switch {
+	case c.err != nil && c.s.bare:
+		return fmt.Errorf("%s cannot be read: %w", c.s, c.err)
 	case c.err != nil:
 		return fmt.Errorf("%s cannot be read: %w: bring slivers back, or put the directory again", c.s, c.err)
 	case t.Lost > 0:

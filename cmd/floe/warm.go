@@ -144,7 +144,7 @@ func (w *warmer) targets(ctx context.Context, e *env, args []string) (all []*war
 		if err != nil {
 			return nil, err
 		}
-		key := fmt.Sprint(s.id, s.store, src.from, src.cacheDir, src.cacheMode)
+		key := fmt.Sprint(s.address(), s.store, src.from, src.cacheDir, src.cacheMode)
 		t := by[key]
 		if t == nil {
 			t = &warmTarget{sources: src, subject: s}
