@@ -64,9 +64,11 @@ func TestOneMoreIsAnErrorThatNamesTheBlobAndHowManyAreMissing(t *testing.T) {
 // something that does not.
 func mustFailClearly(t *testing.T, rng *rand.Rand, w *world.World, how, excess int) {
 	t.Helper()
-	// What is read of a sliver that was cut short may lie before the cut.
+	// What is missing at least: a sliver that is false may be read, and what is
+	// read of one that was cut short may lie before the cut. On a busy machine a
+	// store that answers late is gone around before all of it is proven.
 	least := excess
-	if name := harms[how].name; name == "truncated" || name == "mixed" {
+	if harms[how].name != "deleted" {
 		least = 1
 	}
 	for _, b := range w.Blobs {
