@@ -58,26 +58,41 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // What is put through a publisher has the id it has anywhere, and can be read
 // from an aggregator with metadata from a node that has no sliver.
 func TestPutThroughAPublisher(t *testing.T) {
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv(tokenVariable, "secret")
-	d := &daemon{stored: make(map[string][]byte)}
+	t.Run("directly", func(t *testing.T) {
+		t.Setenv(tokenVariable, "secret")
+		d, url := startDaemon(t)
+		throughAndBack(t, d, url, "Bearer secret")
+	})
+	t.Run("by a proxy", func(t *testing.T) { // which alone could find the host
+		d, url := startDaemon(t)
+		throughAndBack(t, d, "http://walrus.invalid", "", "--proxy", url)
+	})
+}
+
+func startDaemon(t *testing.T) (d *daemon, url string) {
+	d = &daemon{stored: make(map[string][]byte)}
 	srv := httptest.NewServer(d)
-	defer srv.Close()
+	t.Cleanup(srv.Close)
+	return d, srv.URL
+}
+
+func throughAndBack(t *testing.T, d *daemon, url, token string, flags ...string) {
+	t.Setenv("HOME", t.TempDir())
 	data, store := t.TempDir(), filepath.Join(t.TempDir(), "store")
 	want := bytes.Repeat([]byte("worth keeping "), 10_000)
 	if err := os.WriteFile(filepath.Join(data, "file"), want, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	floe := func(args ...string) (string, string) {
+	floe := func(args ...string) (out, said string) {
 		t.Helper()
-		var out, trouble strings.Builder
-		if code := run(t.Context(), append([]string{"floe"}, args...), nil, &out, &trouble); code != 0 {
-			t.Fatalf("%q: %d: %s", args, code, &trouble)
+		var stdout, stderr strings.Builder
+		if code := run(t.Context(), append([]string{"floe"}, args...), nil, &stdout, &stderr); code != 0 {
+			t.Fatalf("%q: %d: %s", args, code, &stderr)
 		}
-		return strings.TrimSpace(out.String()), trouble.String()
+		return stdout.String(), stderr.String()
 	}
 	id, _ := floe("put", "-q", "--n-shards", "10", "--to", store, data)
-	out, said := floe("put", "--n-shards", "10", "--epochs", "3", "--to", srv.URL, data)
+	out, said := floe(append([]string{"put", "--n-shards", "10", "--epochs", "3", "--to", url, data}, flags...)...)
 	if out != id || !strings.Contains(said, "stored until epoch 37") {
 		t.Errorf("put says %q and %q, want the id %s", out, said, id)
 	}
@@ -85,7 +100,7 @@ func TestPutThroughAPublisher(t *testing.T) {
 		t.Errorf("asked %d times to store %d blobs", len(d.asked), len(d.stored))
 	}
 	for _, a := range d.asked {
-		if a != "Bearer secret permanent=true&epochs=3" {
+		if a != token+" permanent=true&epochs=3" {
 			t.Errorf("asked %q", a)
 		}
 	}
@@ -98,7 +113,8 @@ func TestPutThroughAPublisher(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, _ := floe("cat", "--cache-dir", t.TempDir(), "--from", srv.URL, "--from", store, id+"/file"); got != strings.TrimSpace(string(want)) {
+	got, _ := floe(append([]string{"cat", "--cache-dir", t.TempDir(), "--from", url, "--from", store, strings.TrimSpace(id) + "/file"}, flags...)...)
+	if got != string(want) {
 		t.Errorf("%d bytes are read, not as they were put", len(got))
 	}
 }
