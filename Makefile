@@ -47,7 +47,7 @@ bench-peers: ## install and build what make bench compares with, as root
 	@GO="$(GO)" tests/bench/peers.sh bin/peers
 
 bench-go: ## Go benchmarks of what is hot
-	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore
+	$(GO) test -run '^$$' -bench . -benchmem ./merkle ./engine/... ./cachestore ./tests/remote
 
 measure: build ## the mount beside the local file system, by wall clock; SCRATCH= chooses the disk
 	$(GO) run ./tests/measure $(BIN) "$(or $(SCRATCH),$(CURDIR)/bin)"

@@ -25,7 +25,7 @@ func counted(t *testing.T) (c *committee, id walrus.BlobID, data []byte) {
 	return c, c.put(oneFile(t, c.dir, data), 64<<20), data
 }
 
-func oneFile(t *testing.T, below string, data []byte) string {
+func oneFile(t testing.TB, below string, data []byte) string {
 	t.Helper()
 	source := filepath.Join(below, "source")
 	must(t, os.Mkdir(source, 0o755))
@@ -33,7 +33,7 @@ func oneFile(t *testing.T, below string, data []byte) string {
 	return source
 }
 
-func theFile(t *testing.T, ds *engine.Dataset) *engine.File {
+func theFile(t testing.TB, ds *engine.Dataset) *engine.File {
 	t.Helper()
 	e, err := ds.Resolve(t.Context(), "data")
 	must(t, err)
@@ -44,7 +44,7 @@ func theFile(t *testing.T, ds *engine.Dataset) *engine.File {
 
 // readAll reads a file from its beginning to its end, a megabyte at a time,
 // and fails at the first false byte.
-func readAll(t *testing.T, f *engine.File, want []byte) {
+func readAll(t testing.TB, f *engine.File, want []byte) {
 	t.Helper()
 	p := make([]byte, 1<<20)
 	for off := 0; off < len(want); off += len(p) {
@@ -54,7 +54,7 @@ func readAll(t *testing.T, f *engine.File, want []byte) {
 }
 
 // check reads len(p) bytes at off and compares.
-func check(t *testing.T, f *engine.File, p []byte, off int, want []byte) {
+func check(t testing.TB, f *engine.File, p []byte, off int, want []byte) {
 	t.Helper()
 	if _, err := f.ReadAt(t.Context(), p, int64(off)); err != nil {
 		t.Fatalf("%d bytes at %d: %v", len(p), off, err)
