@@ -181,9 +181,10 @@ func xattrsOf(path string) string {
 	return strings.Join(all, "")
 }
 
-// store blob|quilt NAME FILE...: put a Walrus blob of 100 shards into $STORE,
+// store blob|quilt|forged NAME FILE...: put a Walrus blob of 100 shards into $STORE,
 // as it is, and set NAME to its id. Of a quilt, FILE is a patch and its
-// identifier, and each has the tag kind=test.
+// identifier, and each has the tag kind=test. A forged blob has metadata that
+// is false about a sliver that no read needs.
 func scriptStore(ts *testscript.TestScript, neg bool, args []string) {
 	const n = 100
 	ctx := context.Background()
@@ -203,6 +204,10 @@ func scriptStore(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	encoded, err := enc.Encode(ctx, data, blob.Kept(params))
 	ts.Check(err)
+	if args[0] == "forged" {
+		encoded.Metadata.Hashes[n-1].Secondary[0] ^= 1
+		encoded.ID = encoded.Metadata.BlobID()
+	}
 	to, err := dir.Open(ts.Getenv("STORE"), true)
 	ts.Check(err)
 	w, err := blob.New([]blob.Member{{Name: "store", Node: to}}, nil).Writer()
