@@ -132,7 +132,8 @@ func TestWhoMisbehavesChangesNothing(t *testing.T) {
 			signs := slices.Contains([]nodetest.Fault{ // what it does wrong is only with slivers
 				nodetest.Slow, nodetest.WrongBlob, nodetest.WrongShard, nodetest.WrongRange, nodetest.WholeRange,
 			}, f)
-			if v.Weight < 5 || v.Signed[0] != v.Blobs || v.Signed[1] != 0 && !signs {
+			// Where it signs, any quorum will do, and somebody may come late.
+			if v.Weight < 5 || !signs && (v.Signed[0] != v.Blobs || v.Signed[1] != 0) {
 				t.Errorf("verdict %+v", v)
 			}
 			if signs {
