@@ -107,17 +107,17 @@ func (s *Store) PutSlivers(ctx context.Context, id walrus.BlobID, params walrus.
 	}
 	// What differs in an object goes into one of fewer slivers, which is then
 	// the one that counts; or into the same again, if all of it differs.
-	var todo []pack
+	var lacking []pack
 	for _, o := range held {
 		name := o.String()
 		wrong, err := s.wrong(ctx, id, params, o, in[name], sliver)
 		if err != nil {
 			return s.failed(ctx, "storing", s.key(id, name), err)
 		}
-		todo = append(todo, packs(params, wrong)...)
+		lacking = append(lacking, packs(params, wrong)...)
 	}
-	todo = append(todo, packs(params, absent)...)
-	for _, k := range todo {
+	lacking = append(lacking, packs(params, absent)...)
+	for _, k := range lacking {
 		key, b := s.key(id, k.String()), newBody(params, k, sliver)
 		if err := s.send(ctx, key, b, b.size()); err != nil {
 			return s.failed(ctx, "storing", key, err)
